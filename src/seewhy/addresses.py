@@ -1,0 +1,52 @@
+"""Addresses of layers, units and positions: `layer4.1`, `layer4.1:42`, `features.12:42@3,5`.
+
+    layer[#call][:channel][@row,column]
+
+`call` picks one use of a layer that runs several times (`relu#0` is the first); without it an
+address means the last call when it is read and every call when it is edited.
+"""
+
+import re
+from dataclasses import dataclass
+
+from seewhy.errors import SeewhyError
+
+_FORM = re.compile(
+    r"(?P<layer>[^#:@]+)(#(?P<call>\d+))?(:(?P<channel>\d+))?(@(?P<row>\d+),(?P<column>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """One place inside a network; see the module's docstring for the written form."""
+
+    layer: str
+    call: int | None = None
+    channel: int | None = None
+    position: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: "str | Address") -> "Address":
+        """Read the written form; raises SeewhyError where it does not fit."""
+        if isinstance(text, Address):
+            return text
+        found = _FORM.fullmatch(text.strip())
+        if not found:
+            raise SeewhyError(
+                f"cannot read the address {text!r}; write layer, layer:channel or "
+                "layer:channel@row,column, such as features.12:42@3,5"
+            )
+        number = {
+            k: None if v is None else int(v)
+            for k, v in found.groupdict(None).items()
+            if k != "layer"
+        }
+        row, column = number["row"], number["column"]
+        position = None if row is None or column is None else (row, column)
+        return cls(found["layer"], number["call"], number["channel"], position)
+
+    def __str__(self) -> str:
+        call = "" if self.call is None else f"#{self.call}"
+        channel = "" if self.channel is None else f":{self.channel}"
+        position = "" if self.position is None else "@{},{}".format(*self.position)
+        return f"{self.layer}{call}{channel}{position}"

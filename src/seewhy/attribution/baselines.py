@@ -1,0 +1,49 @@
+"""What "absent" looks like: the pictures that attributions are measured from."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from seewhy.errors import Unknown
+from seewhy.model import Model
+
+
+def _mean(model: Model, pixels: Tensor) -> Tensor:
+    return model.mean.to(pixels).expand_as(pixels)
+
+
+def _blurred(model: Model, pixels: Tensor) -> Tensor:
+    sigma = max(1.0, min(pixels.shape[-2:]) / 20)
+    # The kernel must fit the picture: reflection padding needs less than a side.
+    kernel = min(2 * round(3 * sigma) + 1, 2 * (min(pixels.shape[-2:]) // 2) - 1)
+    return gaussian_blur(pixels, [max(kernel, 1)] * 2, [sigma] * 2)
+
+
+BASELINES: dict[str, Callable[[Model, Tensor], Tensor]] = {
+    "mean": _mean,
+    "black": lambda model, pixels: torch.zeros_like(pixels),
+    "grey": lambda model, pixels: torch.full_like(pixels, 0.5),
+    "white": lambda model, pixels: torch.ones_like(pixels),
+    "blur": _blurred,
+}
+
+
+def check_baseline(name: str) -> str:
+    """The baseline's name if there is one of that name, else raises Unknown."""
+    if name not in BASELINES:
+        raise Unknown("baseline", name, BASELINES, hint=f"there are {', '.join(BASELINES)}")
+    return name
+
+
+def baseline(
+    name: str, model: Model, pixels: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, "batch channels height width"]:
+    """The picture without information, for each picture, in [0, 1].
+
+    "mean" is the colour that the model's normalisation maps to zero: the zero baseline of
+    libraries that work on normalised tensors. "blur" keeps the coarse colours of the picture.
+    """
+    return BASELINES[check_baseline(name)](model, pixels.detach())

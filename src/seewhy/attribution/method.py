@@ -1,0 +1,107 @@
+"""What an attribution method is, and the registry of all of them.
+
+A method is a frozen dataclass whose fields are its hyperparameters. Defining it is enough:
+it then appears in `seewhy.methods()`, on the command line, in the documentation and in the
+contract suite.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.errors import SeewhyError, Unknown
+from seewhy.model import Model
+from seewhy.recording import Reading, Recording
+
+REGISTRY: dict[str, type["Method"]] = {}
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a method found out, on its own grid.
+
+    - `values`: [batch, channels, h, w], before channels are summed up.
+    - `heatmap`: [batch, h, w], one number a cell.
+    - `layer`: the layer that was read, if any.
+    - `residual`: what is missing from a sum that the method promises, as a share, per picture.
+    """
+
+    values: Float[Tensor, "batch channels h w"]
+    heatmap: Float[Tensor, "batch h w"]
+    layer: str | None = None
+    residual: Float[Tensor, " batch"] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """One way to ask what a model looks at; hyperparameters are fields.
+
+    - `name`: kebab-case of the field's standard name.
+    - `question`: in one line, what the map answers.
+    - `source`: paper, year, arXiv id.
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    source: ClassVar[str]
+    reads_layer: ClassVar[bool] = False  # its field `layer` is found automatically if None
+    random: ClassVar[bool] = False  # its result depends on the seed
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            REGISTRY[cls.name] = cls
+
+    @property
+    @abstractmethod
+    def signed(self) -> bool:
+        """Whether negative values mean evidence against the target."""
+
+    @abstractmethod
+    def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
+        """What to record of the shared forward; raises NotApplicable with the reason."""
+
+    @abstractmethod
+    def attribute(self, recording: Recording) -> Attribution:
+        """The attribution; raises NotApplicable with the reason."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The hyperparameters by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the method's documentation."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Method:
+    """A method from its name, class or instance; parameters that are None keep their default."""
+    given = {k: v for k, v in parameters.items() if v is not None}
+    if isinstance(method, Method):
+        return _made(type(method), method.parameters | given) if given else method
+    if isinstance(method, str):
+        if method not in REGISTRY:
+            raise Unknown("method", method, REGISTRY, hint=f"there are {', '.join(REGISTRY)}")
+        method = REGISTRY[method]
+    return _made(method, given)
+
+
+def _made(cls: type[Method], parameters: dict[str, Any]) -> Method:
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name in parameters:
+        if name not in names:
+            has = f"it has {', '.join(names)}" if names else "it has none"
+            raise Unknown(f"parameter of {cls.name}", name, names, hint=has)
+    return cls(**parameters)
+
+
+def check(condition: bool, message: str) -> None:
+    """Refuse hyperparameters that make no sense, in one line."""
+    if not condition:
+        raise SeewhyError(message)

@@ -1,0 +1,272 @@
+"""`explain` and `compare`: pictures and methods in, explanations out."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import seewhy.attribution  # noqa: F401  fills the registry
+from seewhy.attribution.method import REGISTRY, Attribution, Method, as_method
+from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.explanation import Cost, Explanation, Panel, Provenance, joined
+from seewhy.images import Batch
+from seewhy.model import Model
+from seewhy.recording import Reading, Recording, Settings, recorded
+from seewhy.targets import Target
+from seewhy.version import __version__
+
+Report = Callable[[str, float], None]  # (what runs now, share of all that is done)
+
+
+def explain(
+    model: "Model | nn.Module | str",
+    pictures: Any,
+    method: "str | Method | type[Method]" = "grad-cam",
+    target: Target = None,
+    *,
+    seed: int = 0,
+    precision: str = "full",
+    batch_size: int = 16,
+    progress: Report | None = None,
+    **parameters: Any,
+) -> Explanation:
+    """Explain the model's answer on one or several pictures with one method.
+
+    - `model`: a `Model`, a network, or a name for `open_model`.
+    - `pictures`: a path, PIL picture, array, tensor in [0, 1], or a sequence of those.
+    - `method`: a name of `methods()`, or a configured method.
+    - `target`: class index or name, one for all pictures or one each; None: the most probable.
+    - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
+    - `batch_size`: the most pictures in one forward.
+    - `progress`: called with what runs and the share that is done.
+    - `parameters`: hyperparameters of the method, such as `layer="layer3"`.
+
+    Raises SeewhyError, in one line, for what does not exist or does not fit, and its subclass
+    NotApplicable where the method has no meaning for the model.
+    """
+    chosen = as_method(method, **parameters)
+    settings = Settings(seed, precision, batch_size)
+    panel = _compared(as_model(model), pictures, [chosen], target, settings, progress)
+    for _, reason in panel.skipped:
+        raise NotApplicable(reason)
+    return panel.explanations[0]
+
+
+def compare(
+    model: "Model | nn.Module | str",
+    pictures: Any,
+    methods: "str | Sequence[str | Method | type[Method]]" = "all",
+    target: Target = None,
+    *,
+    layer: str | None = None,
+    seed: int = 0,
+    precision: str = "full",
+    batch_size: int = 16,
+    progress: Report | None = None,
+) -> Panel:
+    """Explain the same answer with several methods, which share one forward.
+
+    `methods` is "all", names with commas between them, or a sequence. `layer` goes to the
+    methods that read one. A method that does not apply to the model is listed in `skipped`
+    with the reason. The other parameters are those of `explain`.
+    """
+    chosen = [
+        as_method(m, layer=layer) if layer and _reads_layer(m) else as_method(m)
+        for m in _listed(methods)
+    ]
+    settings = Settings(seed, precision, batch_size)
+    return _compared(as_model(model), pictures, chosen, target, settings, progress)
+
+
+def methods() -> dict[str, type[Method]]:
+    """Every attribution method by name."""
+    return dict(REGISTRY)
+
+
+def as_model(model: "Model | nn.Module | str") -> Model:
+    """A `Model` from itself, a network, or a name."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, str):
+        from seewhy.sources import open_model
+
+        return open_model(model)
+    return Model(model)
+
+
+def _listed(methods: "str | Sequence[Any]") -> list[Any]:
+    if methods == "all":
+        return list(REGISTRY)
+    if isinstance(methods, str):
+        methods = [m.strip() for m in methods.split(",") if m.strip()]
+    if not methods:
+        raise SeewhyError(f"no methods named; write all, or some of {', '.join(REGISTRY)}")
+    return list(dict.fromkeys(methods))
+
+
+def _reads_layer(method: Any) -> bool:
+    return as_method(method).reads_layer
+
+
+def _compared(
+    model: Model,
+    pictures: Any,
+    methods: Sequence[Method],
+    target: Target,
+    settings: Settings,
+    report: Report | None,
+) -> Panel:
+    batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
+    parts = [
+        _part(batch, start, settings.most) for start in range(0, len(batch.pixels), settings.most)
+    ]
+    if not parts:
+        raise SeewhyError("no pictures to explain")
+    found: dict[int, list[Explanation]] = {i: [] for i in range(len(methods))}
+    skipped: dict[int, str] = {}
+    for done, (part, part_target) in enumerate(zip(parts, _split(target, parts), strict=True)):
+        todo = {i: m for i, m in enumerate(methods) if i not in skipped}
+        tell = _telling(report, done / len(parts), 1 / len(parts), len(todo))
+        for i, result in _explained(model, part, todo, part_target, settings, tell):
+            if isinstance(result, Explanation):
+                found[i].append(result)
+            else:
+                skipped[i] = result
+    explanations = tuple(joined(found[i]) for i in found if i not in skipped)
+    return Panel(explanations, tuple((methods[i].name, why) for i, why in sorted(skipped.items())))
+
+
+def _explained(
+    model: Model,
+    batch: Batch,
+    methods: dict[int, Method],
+    target: Target,
+    settings: Settings,
+    tell: Callable[[int, str], Callable[[int, int], None]],
+) -> Iterator[tuple[int, Explanation | str]]:
+    """Each method's explanation of one batch, or the reason why there is none."""
+    readings: dict[int, list[Reading]] = {}
+    for i, method in methods.items():
+        try:
+            readings[i] = method.readings(model, batch.pixels)
+        except NotApplicable as reason:
+            yield i, str(reason)
+    started = time.perf_counter()
+    wanted = list(dict.fromkeys(r for asked in readings.values() for r in asked))
+    with recorded(model, batch.pixels, wanted, target, settings) as recording:
+        _check_finite(model, recording, batch)
+        shared = time.perf_counter() - started
+        for number, i in enumerate(readings):
+            method = methods[i]
+            recording.settings = dataclasses.replace(settings, progress=tell(number, method.name))
+            recording.forwards, recording.backwards, recording.shared = 1.0, 0.0, 1.0
+            begun = time.perf_counter()
+            try:
+                attribution = method.attribute(recording)
+            except NotApplicable as reason:
+                yield i, str(reason)
+                continue
+            cost = Cost(
+                forwards=recording.forwards,
+                backwards=recording.backwards,
+                seconds=shared + time.perf_counter() - begun,
+                shared=recording.shared,
+            )
+            yield i, _explanation(method, recording, attribution, batch, cost)
+
+
+def _explanation(
+    method: Method, recording: Recording, attribution: Attribution, batch: Batch, cost: Cost
+) -> Explanation:
+    size = recording.pixels.shape[-2:]
+    layer_asked = method.parameters.get("layer") is not None
+    provenance = Provenance(
+        model=recording.model.name,
+        method=method.name,
+        parameters=method.parameters,
+        layer=attribution.layer,
+        layer_chosen=attribution.layer is not None and not layer_asked,
+        seed=recording.settings.seed if method.random else None,
+        precision=recording.settings.precision,
+        device=str(recording.model.device),
+        versions={
+            "seewhy": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
+    return Explanation(
+        heatmap=_upsampled(attribution.heatmap, (size[0], size[1])).cpu(),
+        attribution=attribution.values.detach().cpu(),
+        batch=batch,
+        target=recording.target.cpu(),
+        logits=recording.logits.cpu(),
+        classes=recording.model.classes,
+        provenance=provenance,
+        signed=method.signed,
+        cost=cost,
+        residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
+        notes=attribution.notes,
+    )
+
+
+def _upsampled(
+    heatmap: Float[Tensor, "batch h w"], size: tuple[int, int]
+) -> Float[Tensor, "batch height width"]:
+    """Bilinear, to the grid of the model's input."""
+    heatmap = heatmap.detach().float()
+    if heatmap.shape[-2:] == size:
+        return heatmap
+    return F.interpolate(heatmap[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _part(batch: Batch, start: int, most: int) -> Batch:
+    some = slice(start, start + most)
+    return Batch(batch.pixels[some], batch.pictures[some], batch.views[some])
+
+
+def _split(target: Target, parts: Sequence[Batch]) -> Iterable[Target]:
+    """The part of a target list that belongs to each part of the batch."""
+    count = sum(len(part.pixels) for part in parts)
+    if target is None or isinstance(target, int | str) or len(target) != count:
+        return [target] * len(parts)
+    ends = [0]
+    for part in parts:
+        ends.append(ends[-1] + len(part.pixels))
+    return [target[a:b] for a, b in pairwise(ends)]
+
+
+def _telling(
+    report: Report | None, start: float, share: float, count: int
+) -> Callable[[int, str], Callable[[int, int], None]]:
+    """For each method, a progress callback that knows its place in the whole."""
+
+    def for_method(number: int, name: str) -> Callable[[int, int], None]:
+        def tell(done: int, of: int) -> None:
+            if report:
+                report(name, start + share * (number + done / of) / count)
+
+        tell(0, 1)
+        return tell
+
+    return for_method
+
+
+def _check_finite(model: Model, recording: Recording, batch: Batch) -> None:
+    bad = (~recording.logits.isfinite()).any(1).nonzero()
+    if not len(bad):
+        return
+    for name, value in model.net.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise SeewhyError(
+                f"{model.name} has NaN or infinite weights in {name}; load sound ones"
+            )
+    source = batch.pictures[int(bad[0])].source
+    raise SeewhyError(f"{model.name} puts out NaN or infinite logits for {source}")

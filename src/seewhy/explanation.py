@@ -1,0 +1,233 @@
+"""Results as values: raw numbers, and everything that made them.
+
+An `Explanation` never holds a colour or a normalised map; pictures are made of it by
+`seewhy.show`. NaN in a map stays NaN and is counted in `summary`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.errors import NotApplicable, Unknown
+from seewhy.images import Batch
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an explanation cost. Counts are per picture; `seconds` is for the whole batch.
+
+    `forwards` and `backwards` are the passes that the method draws on, as if it ran alone;
+    `shared` of them were run once for all methods of the panel.
+    """
+
+    forwards: float = 0.0
+    backwards: float = 0.0
+    seconds: float = 0.0
+    shared: float = 0.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that is needed to make the same numbers again."""
+
+    model: str
+    method: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    layer_chosen: bool = False  # True: found automatically, not named by the user
+    seed: int | None = None
+    precision: str = "full"
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one method says about a batch of pictures.
+
+    - `heatmap`: raw and signed, on the grid of the model's input; higher means more evidence.
+    - `attribution`: what the method computed before it was summed over channels and
+      up-sampled: [batch, channels, h, w] on the method's own grid.
+    - `signed`: whether negative values mean evidence against the target.
+    - `residual`: for methods that promise a sum (completeness, conservation), what is missing
+      from it, as a share of the explained difference, per picture; None where none is promised.
+    """
+
+    heatmap: Float[Tensor, "batch height width"]
+    attribution: Float[Tensor, "batch channels h w"]
+    batch: Batch
+    target: Int[Tensor, " batch"]
+    logits: Float[Tensor, "batch classes"]
+    classes: Sequence[str] | None
+    provenance: Provenance
+    signed: bool
+    cost: Cost = Cost()
+    residual: Float[Tensor, " batch"] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.heatmap.shape[0]
+
+    def __getitem__(self, index: int) -> "Explanation":
+        """The explanation of one picture, as a batch of one."""
+        i = range(len(self))[index]
+        one = slice(i, i + 1)
+        return dataclasses.replace(
+            self,
+            heatmap=self.heatmap[one],
+            attribution=self.attribution[one],
+            batch=Batch(self.batch.pixels[one], self.batch.pictures[one], self.batch.views[one]),
+            target=self.target[one],
+            logits=self.logits[one],
+            residual=None if self.residual is None else self.residual[one],
+        )
+
+    def __iter__(self) -> Iterator["Explanation"]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def method(self) -> str:
+        """The method's name, such as "grad-cam"."""
+        return self.provenance.method
+
+    @property
+    def probabilities(self) -> Float[Tensor, " batch"]:
+        """Softmax probability of the explained class, per picture, in [0, 1]."""
+        return self.logits.softmax(1).gather(1, self.target[:, None])[:, 0]
+
+    def class_name(self, index: int) -> str:
+        """The name of class `index`, or "class 7" where the model has no names."""
+        return self.classes[index] if self.classes else f"class {index}"
+
+    @property
+    def target_names(self) -> list[str]:
+        """The name of the explained class, per picture."""
+        return [self.class_name(int(t)) for t in self.target]
+
+    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """Per picture, the `count` most probable classes as (name, probability)."""
+        best = self.logits.softmax(1).topk(min(count, self.logits.shape[1]))
+        return [
+            [(self.class_name(int(c)), float(p)) for p, c in zip(values, indices, strict=True)]
+            for values, indices in zip(best.values, best.indices, strict=True)
+        ]
+
+    def to_original(self) -> list[Float[Tensor, "H W"]]:
+        """Per picture, the heatmap on the original picture's pixels; NaN outside the crop."""
+        return [
+            view.to_original(heatmap)
+            for heatmap, view in zip(self.heatmap, self.batch.views, strict=True)
+        ]
+
+    def summary(self) -> str:
+        """A few plain lines: what was explained, how, where the evidence is, at what cost."""
+        from seewhy.show.text import summary
+
+        return summary(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Save by suffix: .png (figure), .npz, .safetensors, .json, or .html (report)."""
+        from seewhy.show.files import save
+
+        return save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """Read what `save` wrote as .npz or .safetensors."""
+        from seewhy.show.files import load
+
+        return load(path)
+
+    def show(self) -> Any:
+        """A matplotlib figure."""
+        from seewhy.show.figure import figure
+
+        return figure(self)
+
+    def _repr_html_(self) -> str:
+        from seewhy.show.html import explanation_html
+
+        return explanation_html(self)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Several methods on the same pictures and the same target.
+
+    `skipped` holds (method name, reason) of those that do not apply to the model.
+    """
+
+    explanations: tuple[Explanation, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.explanations)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.explanations)
+
+    def __getitem__(self, method: str) -> Explanation:
+        """The explanation by this method; raises Unknown with the nearest names."""
+        for explanation in self.explanations:
+            if explanation.method == method:
+                return explanation
+        reasons = dict(self.skipped)
+        if method in reasons:
+            raise NotApplicable(reasons[method])
+        raise Unknown("method in this panel", method, [e.method for e in self.explanations])
+
+    def save(self, path: str | Path) -> Path:
+        """Save by suffix: .html (report) or .png (figure)."""
+        from seewhy.show.files import save
+
+        return save(self, path)
+
+    def show(self) -> Any:
+        """A matplotlib figure: one row a picture, one column a method."""
+        from seewhy.show.figure import figure
+
+        return figure(self)
+
+    def _repr_html_(self) -> str:
+        from seewhy.show.html import explanation_html
+
+        return explanation_html(self)
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of several batches by one method, as one; costs are averaged or added up."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = [len(part) for part in parts]
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(v * n for v, n in zip(values, counts, strict=True)) / sum(counts)
+
+    costs = [part.cost for part in parts]
+    residuals = [part.residual for part in parts if part.residual is not None]
+    return dataclasses.replace(
+        parts[0],
+        heatmap=torch.cat([part.heatmap for part in parts]),
+        attribution=torch.cat([part.attribution for part in parts]),
+        batch=Batch(
+            torch.cat([part.batch.pixels for part in parts]),
+            tuple(p for part in parts for p in part.batch.pictures),
+            tuple(v for part in parts for v in part.batch.views),
+        ),
+        target=torch.cat([part.target for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
+        residual=torch.cat(residuals) if residuals else None,
+        cost=Cost(
+            mean([c.forwards for c in costs]),
+            mean([c.backwards for c in costs]),
+            sum(c.seconds for c in costs),
+            mean([c.shared for c in costs]),
+        ),
+        notes=tuple(dict.fromkeys(n for part in parts for n in part.notes)),
+    )

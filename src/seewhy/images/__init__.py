@@ -1,0 +1,25 @@
+"""A picture from anything, prepared for a model, and the way back.
+
+picture = load_picture("dog.jpg")                    # upright RGB in [0, 1]
+batch = prepare([picture, "cat.png"], Preparation(size=(224, 224), resize=256))
+batch.views[0].to_original(heatmap)                  # on the pixels of dog.jpg
+"""
+
+from seewhy.images.coercing import as_picture
+from seewhy.images.files import find_pictures, nearby
+from seewhy.images.loading import load_picture
+from seewhy.images.picture import Picture
+from seewhy.images.preparing import Batch, Preparation, prepare
+from seewhy.images.view import View
+
+__all__ = [
+    "Batch",
+    "Picture",
+    "Preparation",
+    "View",
+    "as_picture",
+    "find_pictures",
+    "load_picture",
+    "nearby",
+    "prepare",
+]

@@ -1,0 +1,129 @@
+"""Read a picture file with Pillow: upright, sRGB, opaque, the first frame."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from seewhy.errors import SeewhyError
+from seewhy.images.files import PathLike, require_file
+from seewhy.images.picture import Picture, picture_from_channels
+
+DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # more than 8 bits in one channel
+MANAGED = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")  # what the colour engine converts
+
+
+def load_picture(path: PathLike) -> Picture:
+    """The picture in a file, upright, in sRGB, without transparency.
+
+    The camera's rotation and an embedded colour profile are applied, more than 8 bits are
+    kept where Pillow keeps them, transparent parts are laid on white, and of several frames
+    the first is taken. `Picture.notes` says what was done.
+
+    Raises `SeewhyError`, in one line, when the file is missing, empty, not a picture,
+    truncated, unreadable or absurdly large.
+    """
+    file = require_file(Path(path), "picture")
+    with _quietly(), _reading(file):
+        image = Image.open(file)
+    with image:
+        return picture_from_pillow(image, source=str(file))
+
+
+def picture_from_pillow(image: Image.Image, source: str) -> Picture:
+    """A `Picture` from an open Pillow image, which stays as it is."""
+    with _quietly():
+        upright = _upright(image, source)
+        notes = _frame_note(image)
+        if upright.mode in DEEP_GREY:
+            grey, how = _deep_grey(upright, source)
+            return picture_from_channels(grey, source, notes + how)
+        colours, how = _srgb(upright)
+    values = torch.from_numpy(np.array(colours)).movedim(-1, 0)
+    return picture_from_channels(values, source, notes + how)
+
+
+def _quietly() -> warnings.catch_warnings:
+    """Pillow warns about odd but readable metadata; the picture matters, not its tags."""
+    return warnings.catch_warnings(action="ignore")
+
+
+@contextmanager
+def _reading(source: PathLike) -> Iterator[None]:
+    """Whatever Pillow raises here is about the file: say so in one line."""
+    try:
+        yield
+    except PermissionError:
+        raise SeewhyError(f"no permission to read {source}; change its permissions") from None
+    except UnidentifiedImageError:
+        raise SeewhyError(
+            f"{source} is not a picture Pillow can read; give a JPEG, PNG, WebP, GIF or TIFF file"
+        ) from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise SeewhyError(
+            f"{source} is too large: more than {most:,} pixels; make it smaller first"
+        ) from None
+    except Exception as error:  # each of Pillow's decoders fails in its own way
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SeewhyError(
+            f"{source} is truncated or damaged ({why}); give a complete file"
+        ) from None
+
+
+def _upright(image: Image.Image, source: str) -> Image.Image:
+    with _reading(source):
+        image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken metadata says nothing about the pixels
+        return image
+
+
+def _frame_note(image: Image.Image) -> tuple[str, ...]:
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except Exception:  # a damaged later frame; the first has been read
+        return ("first frame; a later one is damaged",)
+    return (f"first of {frames} frames",) if frames > 1 else ()
+
+
+def _deep_grey(image: Image.Image, source: str) -> tuple[Tensor, tuple[str, ...]]:
+    """16-bit values over 65535; wider integers and floats beyond [0, 1] over their own range."""
+    values = torch.from_numpy(np.array(image).astype(np.float64))[None]
+    if not values.isfinite().all():
+        raise SeewhyError(f"{source} holds NaN or infinite values; save it as 8-bit RGB")
+    low, high = values.min().item(), values.max().item()
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return values, ()
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        return values / 65535, ()
+    span = (high - low) or 1.0
+    return (values - low) / span, (f"values from {low:.3g} to {high:.3g} scaled to [0, 1]",)
+
+
+def _srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image as RGB, or RGBA where it is transparent, in sRGB."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image.convert(mode), ()
+    managed = image if image.mode in MANAGED and mode == "RGB" else image.convert(mode)
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(embedded).strip()
+        if "srgb" in name.lower():
+            return image.convert(mode), ()
+        converted = ImageCms.profileToProfile(
+            managed, embedded, ImageCms.createProfile("sRGB"), outputMode=mode
+        )
+    except (ImageCms.PyCMSError, ImportError, OSError):
+        return image.convert(mode), ("colour profile unreadable: ignored",)
+    assert converted is not None  # only None when converting in place
+    return converted, (f"converted from {name} to sRGB",)

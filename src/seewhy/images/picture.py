@@ -1,0 +1,73 @@
+"""An upright RGB picture in [0, 1], and the check that values are in that range."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.errors import SeewhyError
+
+# Averages of float arithmetic land this far outside [0, 1] and are clamped without a word.
+ROUNDING = 1e-4
+
+LARGEST = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An upright RGB picture as the user has it.
+
+    - `pixels`: float32 in [0, 1], on the CPU.
+    - `source`: the path it came from, or "array".
+    - `notes`: what was done that the user may not expect: "first of 12 frames".
+    """
+
+    pixels: Float[Tensor, "3 height width"]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+
+def picture_from_channels(values: Tensor, source: str, notes: tuple[str, ...] = ()) -> Picture:
+    """A `Picture` from [1 to 4 channels, height, width] of any dtype that `unit_range` takes.
+
+    Grey is repeated; transparent pixels are laid on white, and a note says so.
+    """
+    channels = unit_range(values, source)
+    if channels.shape[0] in (2, 4):
+        colour, alpha = channels[:-1], channels[-1:]
+        channels = colour * alpha + (1 - alpha)
+        if alpha.min() < 1:
+            notes = (*notes, "transparent: laid on white")
+    return Picture(channels.expand(3, -1, -1).contiguous(), source, notes)
+
+
+def unit_range(values: Tensor, source: str = "array") -> Tensor:
+    """`values` as float32 in [0, 1]: integers divided by their largest value, floats checked.
+
+    Raises `SeewhyError` for another dtype, NaN, infinity, or floats outside [0, 1].
+    """
+    if values.dtype in LARGEST:
+        return values.float() / LARGEST[values.dtype]
+    if not values.is_floating_point():
+        raise SeewhyError(
+            f"{source} holds {values.dtype} values; give uint8 in 0..255 or floats in [0, 1]"
+        )
+    values = values.float()
+    if not values.isfinite().all():
+        raise SeewhyError(f"{source} holds NaN or infinite values; give RGB in [0, 1]")
+    low, high = values.min().item(), values.max().item()
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise SeewhyError(f"{source} has values from {low:.3g} to {high:.3g}: {_why(low, high)}")
+    return values.clamp(0, 1)
+
+
+def _why(low: float, high: float) -> str:
+    if low >= 0 and 2 < high <= 255:
+        return "looks like 0 to 255; divide by 255, or give uint8"
+    return "looks like it was already normalised; give RGB in [0, 1]"

@@ -1,0 +1,194 @@
+"""Make pictures what a model wants to see: resized, cropped, batched. Not normalised."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from seewhy.errors import SeewhyError, Unknown
+from seewhy.images.coercing import as_picture
+from seewhy.images.picture import Picture, unit_range
+from seewhy.images.view import View
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+KERNELS = ("bilinear", "bicubic", "nearest")
+MOST_PIXELS = 100_000_000  # of a resized picture, before the crop; about a gigabyte
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a model wants its pictures. Normalisation belongs to the model.
+
+    - `size`: height, width of the input; None leaves each picture its own.
+    - `resize`: what happens before the centre crop to `size`: an int is the new short side,
+      (height, width) is exact. Without it the whole picture is resized to `size`.
+    - `channels`: 3 for RGB, 1 for grey (ITU-R BT.601 luma).
+    - `interpolation`: "bilinear", "bicubic" (both antialiased) or "nearest".
+
+    `Preparation((224, 224), resize=256)` is torchvision's usual preset, without the rounding
+    to 8 bits after the resize.
+    """
+
+    size: tuple[int, int] | None = None
+    resize: int | tuple[int, int] | None = None
+    channels: int = 3
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        if self.interpolation not in KERNELS:
+            raise Unknown("interpolation", self.interpolation, KERNELS, f"one of {KERNELS}")
+        if self.channels not in (1, 3):
+            raise SeewhyError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}")
+        for name, value in (("size", self.size), ("resize", self.resize)):
+            if value is not None:
+                _check_extent(name, value, integer_too=name == "resize")
+        if self.size and self.resize:
+            smallest = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+            if smallest[0] < self.size[0] or smallest[1] < self.size[1]:
+                raise SeewhyError(
+                    f"cannot crop {self.size} from a picture resized to {self.resize}; "
+                    "resize must be at least size"
+                )
+
+    def __call__(self, picture: Picture) -> tuple[Float[Tensor, "c h w"], View]:
+        """The model's input for one picture, in [0, 1], and where it lies in the picture."""
+        original = picture.size
+        resized = self._resized(picture)
+        top, left, height, width = self._crop(resized)
+        pixels = _interpolate(self._with_channels(picture.pixels), resized, self.interpolation)
+        y, x = original[0] / resized[0], original[1] / resized[1]  # original pixels per new pixel
+        view = View(original, (top * y, left * x, height * y, width * x), (height, width))
+        return pixels[:, top : top + height, left : left + width].contiguous(), view
+
+    def takes_as_is(self, channels: int, size: tuple[int, int]) -> bool:
+        """Whether an input of this shape is ready already."""
+        untouched = self.size is None and self.resize is None
+        return channels == self.channels and (untouched or size == self.size)
+
+    def _resized(self, picture: Picture) -> tuple[int, int]:
+        if self.resize is None:
+            return self.size or picture.size
+        if not isinstance(self.resize, int):
+            return self.resize
+        height, width = short_side_to(self.resize, picture.size)
+        if height * width > MOST_PIXELS:
+            raise SeewhyError(
+                f"{picture.source} is too elongated ({picture.size[0]} x {picture.size[1]} pixels) "
+                f"to resize its short side to {self.resize}; crop it first"
+            )
+        return height, width
+
+    def _crop(self, resized: tuple[int, int]) -> tuple[int, int, int, int]:
+        height, width = self.size or resized
+        # Python's round, ties to even, is also where torchvision's centre crop starts.
+        return round((resized[0] - height) / 2), round((resized[1] - width) / 2), height, width
+
+    def _with_channels(self, pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "c h w"]:
+        return pixels if self.channels == 3 else grey(pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures prepared for a model, with the way back to each.
+
+    `pixels`: float32 in [0, 1].
+    """
+
+    pixels: Float[Tensor, "batch c h w"]
+    pictures: tuple[Picture, ...]
+    views: tuple[View, ...]
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+
+def prepare(things: Any, preparation: Preparation) -> Batch:
+    """One picture, or several in order, prepared as one batch.
+
+    `things` is anything `as_picture` takes, an iterable of such, a NumPy array
+    [batch, height, width, channels], or a tensor [batch, channels, height, width]. A float or
+    uint8 tensor that fits the model already is used as it is, on its device.
+
+    Raises `SeewhyError` when one is no picture, there is none, or sizes differ.
+    """
+    if isinstance(things, Tensor) and things.ndim == 4:
+        size = (things.shape[2], things.shape[3])
+        if len(things) and preparation.takes_as_is(things.shape[1], size):
+            return _ready(things.detach())
+    pictures = tuple(as_picture(thing) for thing in _several(things))
+    if not pictures:
+        raise SeewhyError("no picture given; expected at least one")
+    inputs, views = zip(*(preparation(picture) for picture in pictures), strict=True)
+    _require_one_size(pictures, views)
+    return Batch(torch.stack(inputs), pictures, views)
+
+
+def grey(pixels: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 1 h w"]:
+    """The luma of RGB pixels (ITU-R BT.601): 0.299 R + 0.587 G + 0.114 B."""
+    weights = pixels.new_tensor(LUMA)[:, None, None]
+    return (pixels * weights).sum(-3, keepdim=True)
+
+
+def short_side_to(length: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Height, width with the short side `length`; the long side is rounded down, as torchvision's.
+
+    >>> short_side_to(256, (375, 500))
+    (256, 341)
+    """
+    height, width = size
+    if height <= width:
+        return length, int(length * width / height)
+    return int(length * height / width), length
+
+
+def _several(things: Any) -> Iterable[Any]:
+    if isinstance(things, np.ndarray | Tensor):
+        return things if things.ndim == 4 else [things]
+    if isinstance(things, str | os.PathLike | Image.Image | Picture) or not isinstance(
+        things, Iterable
+    ):
+        return [things]
+    return things
+
+
+def _ready(pixels: Float[Tensor, "batch c h w"]) -> Batch:
+    pixels = unit_range(pixels)
+    pictures = tuple(as_picture(one) for one in pixels)
+    views = (View.identity(pixels.shape[2], pixels.shape[3]),) * len(pixels)
+    return Batch(pixels, pictures, views)
+
+
+def _interpolate(
+    pixels: Float[Tensor, "c h w"], size: tuple[int, int], kernel: str
+) -> Float[Tensor, "c H W"]:
+    if tuple(pixels.shape[1:]) == size:
+        return pixels
+    if kernel == "nearest":
+        return interpolate(pixels[None], size, mode="nearest-exact")[0]
+    smooth = interpolate(pixels[None], size, mode=kernel, align_corners=False, antialias=True)[0]
+    return smooth.clamp(0, 1)  # bicubic overshoots at edges
+
+
+def _require_one_size(pictures: tuple[Picture, ...], views: tuple[View, ...]) -> None:
+    first = {view.size: picture.source for picture, view in zip(pictures, views, strict=True)}
+    if len(first) > 1:
+        named = ", ".join(f"{h} x {w} ({source})" for (h, w), source in list(first.items())[:4])
+        raise SeewhyError(
+            f"pictures of different sizes cannot share a batch: {named}; "
+            "give the model a size, or the pictures one at a time"
+        )
+
+
+def _check_extent(name: str, value: Any, integer_too: bool) -> None:
+    sides = value if isinstance(value, tuple) else (value,)
+    right_count = len(sides) == 2 or (integer_too and not isinstance(value, tuple))
+    if not right_count or not all(isinstance(side, int) and side >= 1 for side in sides):
+        expected = "(height, width)" + (" or a short side" if integer_too else "")
+        raise SeewhyError(f"{name} must be {expected} in whole pixels, at least 1; got {value!r}")

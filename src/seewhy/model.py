@@ -1,0 +1,205 @@
+"""`Model`: RGB pixels in [0, 1] in, logits out.
+
+Normalisation happens inside, so that everything that edits or draws pictures works in pixel
+space. The wrapped network is never changed: training mode, gradients, hooks, parameters and
+buffers are as they were after every call, also after an exception.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seewhy.errors import NotApplicable, SeewhyError, Unknown
+from seewhy.images import Batch, Preparation, prepare
+from seewhy.layers import Anatomy, dissect
+from seewhy.session import borrowed
+
+DEFAULT_SIZE = (224, 224)  # probed when neither a picture nor the preparation names a size
+
+
+class Model:
+    """A network with its preprocessing, class names and layer names.
+
+    - `net`: any `nn.Module` that maps [batch, channels, height, width] to class logits.
+    - `mean`, `std`: per-channel normalisation of pixels in [0, 1], applied inside; none by default.
+    - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
+      cropped to it. `preparation` says more; None takes pictures as they are.
+    - `classes`: class names in the order of the logits, or a mapping index -> name.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | tuple[int, int] | None = None,
+        classes: Sequence[str] | Mapping[int, str] | None = None,
+        name: str | None = None,
+        preparation: Preparation | None = None,
+    ):
+        if not isinstance(net, nn.Module):
+            raise SeewhyError(
+                f"Model expects a torch.nn.Module, got {type(net).__name__}; "
+                "open a named model with seewhy.open_model(name)"
+            )
+        if size is not None and preparation is not None:
+            raise SeewhyError("give either size or preparation, not both")
+        self.net = _unwrapped(net)
+        self.name = name or type(self.net).__name__
+        self.preparation = preparation or _preparation(size, mean)
+        channels = self.preparation.channels
+        self.mean = _per_channel(mean, 0.0, channels, "mean")
+        self.std = _per_channel(std, 1.0, channels, "std")
+        if not bool((self.std > 0).all()):
+            raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
+        self.classes = None if classes is None else _class_names(classes)
+        self._memory_format: torch.memory_format | None = None
+        self._anatomies: dict[tuple[int, ...], Anatomy] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type that the network computes in."""
+        floats = (p.dtype for p in self.net.parameters() if p.is_floating_point())
+        return next(floats, torch.float32)
+
+    def prepare(self, things: Any) -> Batch:
+        """Pictures of any kind (see `seewhy.images`) as a batch that the network takes."""
+        return prepare(things, self.preparation)
+
+    def __call__(
+        self, pixels: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits for pixels in [0, 1]; differentiable with respect to `pixels` if they ask."""
+        with borrowed(self.net):
+            return self.forward(pixels)
+
+    def forward(
+        self, pixels: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """The bare forward, for use inside `session.borrowed`."""
+        self.settle(pixels)
+        return _logits(self.net(self._normalised(pixels, self._memory_format)))
+
+    def settle(self, pixels: Tensor) -> None:
+        """Choose the memory layout once; called before anything watches the network run.
+
+        Channels-last runs convolutions up to twice as fast. A network that calls `view` across
+        channels fails with it and runs without.
+        """
+        if self._memory_format is not None:
+            return
+        with borrowed(self.net), torch.no_grad():
+            try:
+                self.net(self._normalised(pixels[:1], torch.channels_last))
+                self._memory_format = torch.channels_last
+            except Exception:
+                self._memory_format = torch.contiguous_format
+
+    def anatomy(self, pixels: Tensor | None = None) -> Anatomy:
+        """The layers as they run on pictures of this size; found by one forward, then kept."""
+        if pixels is None:
+            size = self.preparation.size or DEFAULT_SIZE
+            pixels = torch.full((1, self.preparation.channels, *size), 0.5)
+        size = tuple(pixels.shape[1:])
+        if size not in self._anatomies:
+            self._anatomies[size] = dissect(self, pixels[:1].detach())
+        return self._anatomies[size]
+
+    def find_layer(self, pixels: Tensor | None = None) -> str:
+        """The deepest layer with a spatial map that the decision depends on."""
+        found = self.anatomy(pixels).spatial
+        if found is None:
+            raise NotApplicable(
+                f"no layer of {self.name} keeps the picture's rows and columns; name one with "
+                "layer="
+            )
+        return found
+
+    def class_index(self, target: int | str, count: int) -> int:
+        """The index of a class given by index or name, of `count` classes."""
+        if isinstance(target, str) and not target.lstrip("-").isdigit():
+            if self.classes is None:
+                raise SeewhyError(f"{self.name} has no class names; give class {target!r} by index")
+            return _index_of(target, self.classes)
+        index = int(target)
+        if not 0 <= index < count:
+            raise SeewhyError(
+                f"class {index} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
+            )
+        return index
+
+    def _normalised(self, pixels: Tensor, layout: torch.memory_format | None) -> Tensor:
+        pixels = pixels.to(self.device, self.dtype)
+        normal = (pixels - self.mean.to(pixels)) / self.std.to(pixels)
+        return normal.contiguous(memory_format=layout or torch.contiguous_format)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.preparation.size)) if self.preparation.size else "any size"
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"Model({self.name}, {size}{classes}, {self.device})"
+
+
+def _unwrapped(net: nn.Module) -> nn.Module:
+    """The network inside torch.compile, DataParallel or DistributedDataParallel."""
+    net = getattr(net, "_orig_mod", net)
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    return net.module if isinstance(net, parallel) else net
+
+
+def _preparation(size: int | tuple[int, int] | None, mean: Sequence[float] | None) -> Preparation:
+    channels = 1 if mean is not None and len(mean) == 1 else 3
+    if isinstance(size, int):
+        return Preparation(size=(size, size), resize=size, channels=channels)
+    return Preparation(size=size, resize=None if size is None else max(size), channels=channels)
+
+
+def _per_channel(
+    values: Sequence[float] | None, default: float, channels: int, name: str
+) -> Float[Tensor, "1 channels 1 1"]:
+    given = [default] * channels if values is None else [float(v) for v in values]
+    if len(given) not in (1, channels):
+        raise SeewhyError(f"{name} has {len(given)} values, the model takes {channels} channels")
+    return torch.tensor(given).expand(channels).clone().view(1, channels, 1, 1)
+
+
+def _class_names(classes: Sequence[str] | Mapping[int, str]) -> list[str]:
+    if isinstance(classes, Mapping):
+        return [str(classes.get(i, f"class {i}")) for i in range(max(classes, default=-1) + 1)]
+    return [str(c) for c in classes]
+
+
+def _index_of(name: str, classes: list[str]) -> int:
+    wanted = name.lower().replace("_", " ").strip()
+    names = [c.lower().replace("_", " ") for c in classes]
+    for matches in (lambda c: c == wanted, lambda c: wanted in [s.strip() for s in c.split(",")]):
+        found = [i for i, c in enumerate(names) if matches(c)]
+        if found:
+            return found[0]
+    raise Unknown("class", name, classes, hint="`seewhy models NAME` lists them")
+
+
+def _logits(output: Any) -> Float[Tensor, "batch classes"]:
+    """The logits in whatever a classifier returns."""
+    found = getattr(output, "logits", output)
+    if isinstance(found, Mapping):
+        found = found.get("logits", found.get("out"))
+    if isinstance(found, tuple | list) and found:
+        found = found[0]
+    if isinstance(found, Tensor) and found.ndim == 1:
+        found = found[:, None]
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise SeewhyError(
+            f"the network returned {came}; expected class logits of shape [batch, classes]; "
+            "wrap it in a module that returns those"
+        )
+    return found

@@ -1,0 +1,185 @@
+"""One forward of a batch, with all that a panel of methods wants to read from it.
+
+Methods say beforehand what they will read (`Reading`): activations at a layer, gradients at
+the input or a layer, under which rules. The forward then records just that, and gradients at
+several places under the same rules are pulled back together. If nobody reads the input, no
+graph is built before the shallowest layer that somebody reads, so Grad-CAM costs a forward
+and the backward of the head.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.addresses import Address
+from seewhy.errors import SeewhyError
+from seewhy.model import Model
+from seewhy.rules import GRADIENT, Rules
+from seewhy.session import borrowed
+from seewhy.tap import visiting
+from seewhy.tape import Tape
+from seewhy.targets import resolve
+
+INPUT = "input"
+
+Progress = Callable[[int, int], None]  # (done, in all), called after each batch of forwards
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a method reads: the activation at a place and, under `rules`, its gradient."""
+
+    at: str = INPUT
+    rules: Rules | None = GRADIENT
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, as opposed to what: the same for all methods of a panel.
+
+    `most` bounds the pictures in one forward; `precision` "fast" computes in bfloat16.
+    """
+
+    seed: int = 0
+    precision: str = "full"
+    most: int = 16
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("full", "fast"):
+            raise SeewhyError(f"precision is 'full' or 'fast' (bfloat16), not {self.precision!r}")
+        if self.most < 1:
+            raise SeewhyError(f"a batch has at least one picture, not {self.most}")
+
+
+class Recording:
+    """A recorded forward; made by `recorded`.
+
+    - `pixels`: what went in, [batch, channels, height, width] in [0, 1].
+    - `logits`: what came out. `target`: the index of the class that is explained, per picture.
+    - `forwards`, `backwards`: passes per picture that were drawn on so far; `shared` of them
+      had been run already.
+    """
+
+    def __init__(
+        self, model: Model, pixels: Tensor, readings: Sequence[Reading], settings: Settings
+    ):
+        self.model = model
+        self.settings = settings
+        self.forwards = self.backwards = self.shared = 0.0
+        self._places = {r.at: Address.parse(r.at) for r in readings if r.at != INPUT}
+        self._pulled = {(r.at, r.rules) for r in readings if r.rules is not None}
+        self.tape = Tape({kind for _, rules in self._pulled for kind in rules.by_kind})
+        self._gradients: dict[tuple[str, Rules], Tensor] = {}
+        self._values: dict[str, Tensor] = {}
+        model.settle(pixels)
+        self.anatomy = model.anatomy(pixels) if self._places else None
+        self.pixels = pixels.detach().to(model.device, model.dtype, copy=True)
+        self.pixels.requires_grad_(any(at == INPUT for at, _ in self._pulled))
+        visitors = {a.layer: self._visitor(a.layer) for a in self._places.values()}
+        with visiting(model.net, visitors), self.tape:
+            self._logits = self._forward(self.pixels)
+        self.logits: Float[Tensor, "batch classes"] = self._logits.detach().float()
+        self.target: Int[Tensor, " batch"] = self.logits.argmax(1)
+
+    def activation(self, at: str) -> Tensor:
+        """The raw output of the layer at the address."""
+        return self._values[at].detach()
+
+    def maps(self, at: str, values: Tensor | None = None) -> Float[Tensor, "batch channels h w"]:
+        """The activation (or `values` of its shape) as maps; raises where there is no grid."""
+        values = self.activation(at) if values is None else values
+        if self.anatomy is None:
+            return values
+        layer = self.anatomy.layer(self._places[at].layer)
+        if layer.grid is None:
+            raise SeewhyError(
+                f"{layer.name} puts out {layer.shape}, which has no rows and columns; "
+                f"the deepest layer that has is {self.anatomy.spatial}"
+            )
+        return layer.grid.maps(values).float()
+
+    @property
+    def score(self) -> Float[Tensor, " batch"]:
+        """The explained logit, per picture."""
+        return self.logits.gather(1, self.target[:, None])[:, 0]
+
+    def gradient(self, at: str = INPUT, rules: Rules = GRADIENT) -> Tensor:
+        """The explained logit pulled back to a place under `rules`; raw shape."""
+        if (at, rules) not in self._gradients:
+            places = [place for place, asked in self._pulled if asked is rules]
+            sources = [self.pixels if p == INPUT else self._values[p] for p in places]
+            score = self._logits.gather(1, self.target[:, None]).sum()
+            for place, gradient in zip(places, self.tape.pull(score, sources, rules), strict=True):
+                self._gradients[place, rules] = gradient
+        else:
+            self.shared += 1
+        self.backwards += 1
+        return self._gradients[at, rules]
+
+    def summed_gradient(
+        self, point: Callable[[int], Tensor], weights: Float[Tensor, " points"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """sum_k weights[k] * gradient of the explained logit at the pixels point(k).
+
+        Points are run in as few forwards as the batch bound allows.
+        """
+        total = torch.zeros_like(self.pixels, requires_grad=False)
+        batch = len(total)
+        together = max(1, self.settings.most // batch)
+        for start in range(0, len(weights), together):
+            numbers = range(start, min(start + together, len(weights)))
+            pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
+            scores = self._forward(pixels).gather(1, self.target.repeat(len(numbers))[:, None])
+            weight = weights[start : numbers.stop].to(scores).repeat_interleave(batch)
+            (gradient,) = torch.autograd.grad((scores[:, 0] * weight).sum(), pixels)
+            total += gradient.unflatten(0, (len(numbers), batch)).sum(0)
+            self.backwards += len(numbers)
+            if self.settings.progress:
+                self.settings.progress(numbers.stop, len(weights))
+        return total
+
+    def logits_of(self, pixels: Tensor) -> Float[Tensor, "others classes"]:
+        """Logits of other pixels, without gradients."""
+        with torch.no_grad():
+            return self._forward(pixels).float()
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        self.forwards += len(pixels) / len(self.pixels)
+        fast = self.settings.precision == "fast"
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=fast):
+            return self.model.forward(pixels)
+
+    def _visitor(self, layer: str) -> Callable[[Tensor, int], Tensor | None]:
+        wanted = {at: address for at, address in self._places.items() if address.layer == layer}
+        pulled = {at for at, _ in self._pulled}
+        assert self.anatomy is not None
+        calls = {at: self.anatomy.call(address) for at, address in wanted.items()}
+
+        def visit(tensor: Tensor, call: int) -> Tensor | None:
+            here = [at for at in wanted if calls[at] == call]
+            if not here:
+                return None
+            if not tensor.requires_grad and pulled.intersection(here):
+                tensor = tensor.detach().requires_grad_()  # the graph begins here
+            self._values.update(dict.fromkeys(here, tensor))
+            # A copy goes on: what follows in the network may write into the tensor.
+            return tensor.clone()
+
+        return visit
+
+
+@contextmanager
+def recorded(
+    model: Model, pixels: Tensor, readings: Sequence[Reading], target: Any, settings: Settings
+) -> Iterator[Recording]:
+    """Run one forward and keep what `readings` ask for while the block runs."""
+    with borrowed(model.net):
+        recording = Recording(model, pixels, readings, settings)
+        recording.target = resolve(target, recording.logits, model)
+        yield recording

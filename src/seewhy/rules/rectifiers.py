@@ -1,0 +1,27 @@
+"""Deconvnet and guided backpropagation: two other ways through a rectifier.
+
+For y = relu(x) and the cotangent g of y:
+
+    gradient    g * [x > 0]
+    deconvnet   g * [g > 0]               Zeiler and Fergus 2013, arXiv 1311.2901
+    guided      g * [g > 0] * [x > 0]     Springenberg et al. 2014, arXiv 1412.6806
+"""
+
+from torch import Tensor
+
+from seewhy.operations import Operation
+from seewhy.rules.base import Rules
+
+
+def deconvnet(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+    """Rectify the cotangent and forget where the forward was positive."""
+    return (cotangent.clamp(min=0),)
+
+
+def guided(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient of a rectified cotangent."""
+    return operation.gradient(cotangent.clamp(min=0))
+
+
+DECONVNET = Rules("deconvnet", {"relu": deconvnet})
+GUIDED = Rules("guided", {"relu": guided})

@@ -1,0 +1,26 @@
+// A press on one map steps it through overlay, map alone, picture; the radios above do it
+// for all maps, and need no script.
+const order = ["overlay", "map", "picture"];
+const chosen = () => order.find((name) => document.getElementById(`show-${name}`).checked);
+
+for (const stage of document.querySelectorAll(".stage")) {
+  stage.tabIndex = 0;
+  stage.setAttribute("role", "button");
+  const step = () => {
+    const now = stage.dataset.show ?? chosen();
+    stage.dataset.show = order[(order.indexOf(now) + 1) % order.length];
+    stage.setAttribute("aria-label", `showing the ${stage.dataset.show}; press for the next`);
+  };
+  stage.addEventListener("click", step);
+  stage.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    step();
+  });
+}
+
+for (const radio of document.querySelectorAll("input[name=show]")) {
+  radio.addEventListener("change", () => {
+    for (const stage of document.querySelectorAll(".stage[data-show]")) delete stage.dataset.show;
+  });
+}

@@ -1,0 +1,104 @@
+"""Where models come from: bundled, torchvision, timm, transformers, or a function of yours.
+
+    open_model("scenes")
+    open_model("torchvision/resnet50", weights="resnet50.safetensors", device="cuda")
+    open_model("timm/vit_small_patch16_224")
+    open_model("hf/microsoft/resnet-18")
+    open_model("mypackage.models:make_net", classes="classes.txt")
+
+A source is a module with `names()` and `architecture(name)`; adding one is adding its line here.
+"""
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from seewhy.errors import SeewhyError, Unknown
+from seewhy.sources.classes import Classes, read_classes
+from seewhy.sources.devices import as_device
+from seewhy.sources.weights import read_weights
+
+if TYPE_CHECKING:
+    from seewhy.model import Model
+
+__all__ = ["as_device", "available", "open_model", "read_classes", "read_weights"]
+
+# What stands before the slash; imported when asked for, so that `import seewhy` stays light.
+SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "huggingface"}
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def open_model(
+    name: str,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    classes: Classes | None = None,
+) -> "Model":
+    """A model by name, with its preprocessing and class names, in evaluation mode.
+
+    - `name`: "scenes", "scenes-shortcut", "torchvision/NAME", "timm/NAME", "hf/NAME" (an id on
+      the hub or a local folder), or "package.module:function".
+    - `weights`: a .safetensors file or PyTorch checkpoint; "random" for an untrained network
+      (seed 0); None for the weights it comes with, which may be downloaded. Files are read
+      without running code. Weights for another number of classes rebuild the last layer.
+    - `device`: "cpu", "cuda", "cuda:1" or "mps".
+    - `classes`: names in the order of the logits, or a .txt or .json file of them.
+
+    Raises `SeewhyError` in one line when any of these is wrong.
+    """
+    place = as_device(device)
+    model = _opened(str(name), weights, classes)
+    model.net.to(place)
+    return model
+
+
+def available(prefix: str | None = None) -> list[str]:
+    """The names that `open_model` takes, of one source ("torchvision") or of all installed.
+
+    "hf" lists nothing, as its models are on the hub; nor can functions of yours be listed.
+
+    Raises `Unknown` for another source, `SeewhyError` when its library is not installed.
+    """
+    if prefix is None:
+        return [name for known in ("bundled", *SOURCES) for name in _installed(known)]
+    key = prefix.rstrip("/")
+    if key == "bundled":
+        return _source("bundled").names()
+    if key not in SOURCES:
+        raise Unknown("source", prefix, ["bundled", *SOURCES], hint=_sources())
+    return [f"{key}/{name}" for name in _source(SOURCES[key]).names()]
+
+
+def _opened(name: str, weights: Any, classes: Classes | None) -> "Model":
+    prefix, slash, rest = name.partition("/")
+    if slash and prefix in SOURCES:
+        return _source(SOURCES[prefix]).architecture(rest).open(weights, classes)
+    if name in _source("bundled").names():
+        return _source("bundled").architecture(name).open(weights, classes)
+    if name.endswith(WEIGHT_SUFFIXES):
+        raise SeewhyError(
+            f"{name} is a file of weights, not a model; name the model too, such as "
+            f"torchvision/resnet50 with weights={Path(name).name}"
+        )
+    if ":" in name and not slash:
+        return _source("own").open_own(name, weights, classes)
+    raise Unknown("model", name, available(), hint=_sources())
+
+
+def _installed(source: str) -> list[str]:
+    try:
+        return available(source)
+    except SeewhyError:
+        return []
+
+
+def _source(module: str) -> Any:
+    return importlib.import_module(f"seewhy.sources.{module}")
+
+
+def _sources() -> str:
+    return f"names start with {', '.join(f'{prefix}/' for prefix in SOURCES)}, or are bundled"

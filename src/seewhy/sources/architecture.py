@@ -1,0 +1,95 @@
+"""An architecture that a source names, and how it becomes a `Model` with weights."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from seewhy.errors import SeewhyError
+from seewhy.images import Preparation
+from seewhy.sources import fitting
+from seewhy.sources.classes import Classes, read_classes
+from seewhy.sources.weights import StateDict, read_weights
+
+if TYPE_CHECKING:
+    from seewhy.model import Model
+
+Weights = str | os.PathLike[str] | None  # a file, "random", or None: the ones it comes with
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a source knows about a model before it has weights.
+
+    - `build`: an untrained network for a number of classes; None: as many as it comes with.
+    - `trained`: the network with the weights it comes with; may download them.
+    - `count`: how many classes it comes with; None when unknown.
+    - `translate`: renames or drops tensors of files in the source's older formats.
+    """
+
+    name: str
+    build: Callable[[int | None], nn.Module]
+    trained: Callable[[], nn.Module]
+    preparation: Preparation
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: list[str] | None = None
+    count: int | None = None
+    translate: Callable[[StateDict], StateDict] = dict
+
+    def open(self, weights: Weights = None, classes: Classes | None = None) -> "Model":
+        """The model with these weights and class names.
+
+        Raises `SeewhyError` when the weights cannot be had, do not fit, or the number of
+        class names is not the number of classes.
+        """
+        from seewhy.model import Model
+
+        names = None if classes is None else read_classes(classes)
+        if weights is None:
+            net, count, name = self.trained(), self.count, self.name
+        elif str(weights) == RANDOM:
+            net, count = self._random(names), self.count if names is None else len(names)
+            name = f"{self.name} (random weights)"
+        else:
+            net, count = self._from_file(weights)
+            name = f"{self.name} ({Path(weights).name})"
+        if names is None:
+            names = self.classes if count == self.count else None
+        elif count is not None and len(names) != count:
+            raise SeewhyError(
+                f"{name} has {count} classes, but {len(names)} class names were given"
+            )
+        return Model(
+            net.eval(),
+            mean=self.mean,
+            std=self.std,
+            classes=names,
+            name=name,
+            preparation=self.preparation,
+        )
+
+    def _random(self, names: list[str] | None) -> nn.Module:
+        count = None if names is None or len(names) == self.count else len(names)
+        return seeded(lambda: self.build(count))
+
+    def _from_file(self, file: str | os.PathLike[str]) -> tuple[nn.Module, int | None]:
+        state, net, count = read_weights(file), seeded(lambda: self.build(None)), self.count
+        state = self.translate(fitting.without_prefixes(state, net.state_dict()))
+        other = fitting.other_class_count(fitting.compare(net, state), count)
+        if other is not None:
+            net, count = seeded(lambda: self.build(other)), other
+        fitting.load(net, state, file, self.name)
+        return net, count
+
+
+def seeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes with seed 0; the caller's random numbers go on undisturbed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()

@@ -1,0 +1,173 @@
+"""Image classifiers of transformers: "hf/microsoft/resnet-18", "hf/" and a local folder.
+
+Only code that ships with transformers runs, never code from the hub.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from seewhy.errors import SeewhyError, nearest
+from seewhy.images import Preparation, as_picture
+from seewhy.sources.architecture import Architecture
+
+PREFIX = "hf"
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+def names() -> list[str]:
+    """Nothing: the hub has too many models to list."""
+    return []
+
+
+def architecture(name: str) -> Architecture:
+    """The classifier with the preprocessing and class names that are saved beside it."""
+    full, place = f"{PREFIX}/{name}", _place(name)
+    transformers = _transformers()
+    config = _read(transformers.AutoConfig, place, full, "configuration")
+    labels = dict(config.id2label)
+    preparation, mean, std = _preprocessing(transformers, place, full)
+    return Architecture(
+        full,
+        build=lambda count: _build(transformers, config, full, count),
+        trained=lambda: _trained(transformers, place, full),
+        preparation=preparation,
+        mean=mean,
+        std=std,
+        classes=[str(labels[index]) for index in sorted(labels)],
+        count=len(labels),
+    )
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise SeewhyError(
+            "transformers is not installed; run: pip install seewhy[transformers]"
+        ) from None
+    return transformers
+
+
+def _place(name: str) -> str:
+    """A folder on this machine, or an id on the hub: at most owner/name."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if name.count("/") > 1 or name.startswith((".", "~", "/")) or not name:
+        siblings = [f.name for f in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        near = nearest(folder.name, siblings)
+        way_out = f"did you mean {', '.join(near)}?" if near else "check the path"
+        raise SeewhyError(f"no model folder {name or '(empty)'}; {way_out}")
+    return name
+
+
+def _read(auto: Any, place: str, full: str, what: str, **options: Any) -> Any:
+    try:
+        return auto.from_pretrained(place, trust_remote_code=False, **options)
+    except Exception as error:  # hub, network, files: each has errors of its own
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise SeewhyError(
+            f"the {what} of {full} could not be loaded ({why}); give the id of an image "
+            "classifier that can be reached, or a folder saved with save_pretrained"
+        ) from None
+
+
+def _build(transformers: Any, config: Any, full: str, count: int | None) -> nn.Module:
+    if count is not None:
+        config = type(config).from_dict({**config.to_dict(), "id2label": None, "label2id": None})
+        config.num_labels = count
+    try:
+        return transformers.AutoModelForImageClassification.from_config(config)
+    except ValueError:
+        raise SeewhyError(_no_classifier(full, f"it is a {config.model_type} model")) from None
+
+
+def _trained(transformers: Any, place: str, full: str) -> nn.Module:
+    auto = transformers.AutoModelForImageClassification
+    net, report = _read(auto, place, full, "weights", output_loading_info=True)
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers would have filled them with random numbers
+        raise SeewhyError(
+            _no_classifier(full, f"{len(missing)} tensors are missing, such as {missing[0]}")
+        )
+    return net
+
+
+def _no_classifier(full: str, why: str) -> str:
+    return f"{full} has no trained image classifier: {why}; choose one that was fine-tuned"
+
+
+def _preprocessing(
+    transformers: Any, place: str, full: str
+) -> tuple[Preparation, tuple[float, ...], tuple[float, ...]]:
+    processor = _read(transformers.AutoImageProcessor, place, full, "image processor")
+    preparation = _preparation(processor, full)
+    mean, std = _normalisation(processor)
+    _require_same(processor, preparation, mean, std, full)
+    return preparation, mean, std
+
+
+def _preparation(processor: Any, full: str) -> Preparation:
+    size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
+    kernel = RESAMPLING.get(int(getattr(processor, "resample", None) or 2), "bicubic")
+    if not getattr(processor, "do_center_crop", False):
+        crop = None
+    ratio = getattr(processor, "crop_pct", None)
+    if ratio and isinstance(size, int):  # ConvNeXt: below 384 pixels resize more and crop
+        crop, size = (size, size), int(size / ratio) if size < 384 else (size, size)
+    if not getattr(processor, "do_resize", True):
+        size = None
+    if size is None and crop is not None:
+        raise SeewhyError(f"{full} crops without resizing, which seewhy does not do")
+    if crop is None and isinstance(size, int):
+        return Preparation(None, size, interpolation=kernel)
+    return Preparation(_pair(crop or size), size, interpolation=kernel)
+
+
+def _sides(size: Any) -> int | tuple[int, int] | None:
+    if size is None:
+        return None
+    short, height = size["shortest_edge"], size["height"]
+    return int(height), int(size["width"]) if height else int(short)
+
+
+def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std for pixels in [0, 1]; transformers rescales from 0 to 255 first."""
+    rescaled = 255 * processor.rescale_factor if getattr(processor, "do_rescale", True) else 255
+    shift = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
+    mean, std = np.zeros(3), np.ones(3)
+    if getattr(processor, "do_normalize", False):
+        mean, std = np.array(processor.image_mean), np.array(processor.image_std)
+    divisor = std * std if getattr(processor, "include_top", False) else std  # EfficientNet
+    return tuple((mean + shift) / rescaled), tuple(divisor / rescaled)
+
+
+def _require_same(
+    processor: Any,
+    preparation: Preparation,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    full: str,
+) -> None:
+    """Processors differ in ways no configuration names, so one smooth picture is tried."""
+    y, x = np.mgrid[0:1:300j, 0:1:400j]
+    smooth = (255 * np.stack([y, x, (x + y) / 2], -1)).astype("uint8")
+    wanted = processor(Image.fromarray(smooth), return_tensors="pt")["pixel_values"][0]
+    pixels, _ = preparation(as_picture(smooth))
+    centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
+    tolerance = 3 / 255 / scale.min().item()
+    normal = (pixels - centre) / scale
+    if normal.shape != wanted.shape or (normal - wanted).abs().max() > tolerance:
+        raise SeewhyError(
+            f"{full} prepares pictures in a way that seewhy does not know "
+            f"({type(processor).__name__}); wrap the network in seewhy.Model yourself"
+        )

@@ -1,0 +1,99 @@
+"""Classifiers of timm: "timm/vit_small_patch16_224", "timm/resnet18.a1_in1k"."""
+
+import math
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from seewhy.errors import SeewhyError, Unknown
+from seewhy.images import Preparation
+from seewhy.sources.architecture import Architecture
+
+PREFIX = "timm"
+KERNELS = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest"}
+
+
+def names() -> list[str]:
+    """The models that timm builds, without the prefix."""
+    return _timm().list_models()
+
+
+def architecture(name: str) -> Architecture:
+    """The classifier, with the preprocessing and class names that timm knows for it."""
+    timm = _timm()
+    full, bare = f"{PREFIX}/{name}", name.partition(".")[0]
+    if not timm.is_model(bare):
+        raise Unknown("model", full, [f"{PREFIX}/{known}" for known in names()])
+    config = _config(name, bare, full)
+    data = timm.data.resolve_data_config(pretrained_cfg=config)
+    channels, height, width = data["input_size"]
+    if channels not in (1, 3):
+        raise SeewhyError(f"{full} takes {channels} channels; seewhy explains RGB or grey models")
+    count = config.get("num_classes", 1000)
+    if not count:
+        raise SeewhyError(f"{full} has no classifier; choose one that was trained on classes")
+    return Architecture(
+        full,
+        build=lambda other: _build(name, other),
+        trained=lambda: _trained(name, full, bool(config)),
+        preparation=Preparation(
+            (height, width), _resize(data), channels, KERNELS.get(data["interpolation"], "bicubic")
+        ),
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        classes=_class_names(config, count),
+        count=count,
+    )
+
+
+def _timm() -> ModuleType:
+    try:
+        import timm
+    except ImportError:
+        raise SeewhyError("timm is not installed; run: pip install seewhy[timm]") from None
+    return timm
+
+
+def _config(name: str, bare: str, full: str) -> dict[str, Any]:
+    """timm's record of the published weights; empty where there are none."""
+    from timm.models import get_pretrained_cfg, list_pretrained
+
+    try:
+        found = get_pretrained_cfg(name)
+    except RuntimeError:
+        tagged = [f"{PREFIX}/{known}" for known in list_pretrained(f"{bare}.*")]
+        raise Unknown("model", full, tagged, hint=f"try {PREFIX}/{bare}") from None
+    return {} if found is None else found.to_dict()
+
+
+def _resize(data: dict[str, Any]) -> int | tuple[int, int]:
+    """timm resizes to the crop divided by `crop_pct`; "squash" ignores the aspect ratio."""
+    _, height, width = data["input_size"]
+    exact = math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"])
+    return exact if data["crop_mode"] == "squash" or height != width else exact[0]
+
+
+def _class_names(config: dict[str, Any], count: int) -> list[str] | None:
+    if config.get("label_names"):
+        return list(config["label_names"])
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": count})
+    return list(ImageNetInfo(subset).label_descriptions()) if subset else None
+
+
+def _build(name: str, count: int | None) -> nn.Module:
+    options = {} if count is None else {"num_classes": count}
+    return _timm().create_model(name, pretrained=False, **options)
+
+
+def _trained(name: str, full: str, published: bool) -> nn.Module:
+    way_out = "pass --weights FILE, or weights='random' for an untrained network"
+    if not published:
+        raise SeewhyError(f"timm publishes no weights for {full}; {way_out}")
+    try:
+        return _timm().create_model(name, pretrained=True)
+    except Exception as error:  # hub, network, disk: each has errors of its own
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise SeewhyError(f"the weights of {full} could not be loaded ({why}); {way_out}") from None
