@@ -77,10 +77,7 @@ def compare(
     methods that read one. A method that does not apply to the model is listed in `skipped`
     with the reason. The other parameters are those of `explain`.
     """
-    chosen = [
-        as_method(m, layer=layer) if layer and _reads_layer(m) else as_method(m)
-        for m in _listed(methods)
-    ]
+    chosen = parse_methods(methods, layer)
     settings = Settings(seed, precision, batch_size)
     return _compared(as_model(model), pictures, chosen, target, settings, progress)
 
@@ -101,18 +98,21 @@ def as_model(model: "Model | nn.Module | str") -> Model:
     return Model(model)
 
 
-def _listed(methods: "str | Sequence[Any]") -> list[Any]:
+def parse_methods(
+    methods: "str | Sequence[str | Method | type[Method]]", layer: str | None = None
+) -> list[Method]:
+    """The methods that "all", names with commas, or a sequence stand for, each once.
+
+    `layer` goes to those that read one.
+    """
     if methods == "all":
-        return list(REGISTRY)
+        methods = list(REGISTRY)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
     if not methods:
         raise SeewhyError(f"no methods named; write all, or some of {', '.join(REGISTRY)}")
-    return list(dict.fromkeys(methods))
-
-
-def _reads_layer(method: Any) -> bool:
-    return as_method(method).reads_layer
+    chosen = [as_method(m) for m in dict.fromkeys(methods)]
+    return [as_method(m, layer=layer) if m.reads_layer else m for m in chosen]
 
 
 def _compared(
@@ -201,6 +201,7 @@ def _explanation(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+        question=method.question,
     )
     return Explanation(
         heatmap=_upsampled(attribution.heatmap, (size[0], size[1])).cpu(),

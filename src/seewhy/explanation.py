@@ -45,6 +45,7 @@ class Provenance:
     precision: str = "full"
     device: str = "cpu"
     versions: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""  # in one line, what the method's map answers
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Panel:
         raise Unknown("method in this panel", method, [e.method for e in self.explanations])
 
     def save(self, path: str | Path) -> Path:
-        """Save by suffix: .html (report) or .png (figure)."""
+        """Save by suffix: .html (report), .png (figure), .npz, .safetensors or .json."""
         from seewhy.show.files import save
 
         return save(self, path)

@@ -117,13 +117,13 @@ def _describe(
         if grid and grid.layout != "tokens":
             maps.append((grid.height, grid.width))
         module = modules[name]
-        passive = isinstance(module, _PASSIVE)
+        passive = isinstance(module, _PASSIVE) or type(module).__name__ == "Permute"
         layers[name] = Layer(name, type(module).__name__, shape[1:], calls, grid, passive)
     return layers
 
 
 def _choose(model: "Model", pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
-    """The deepest layer that qualifies; where there are tokens, that has a gradient on patches."""
+    """The deepest layer that qualifies; with prefix tokens, one with gradients on patches."""
     backwards = list(reversed(layers.values()))
     token_counts = {layer.shape[0] for layer in backwards if _is_tokens(layer)}
     candidates = [
@@ -133,12 +133,12 @@ def _choose(model: "Model", pixels: Tensor, layers: dict[str, Layer], classes: i
         and not layer.passive
         and not _is_class_map(layer, classes, backwards[:i])
         and not _is_attention(layer, token_counts)
+        and not (_is_tokens(layer) and layer.kind == "Linear")  # a part of attention or MLP
     ]
     if not any(layer.grid and layer.grid.prefix for layer in candidates):
         return candidates[0].name if candidates else None
-    width = max((layer.channels for layer in candidates[:1]), default=0)
-    stream = [layer for layer in candidates if layer.channels == width]
-    return _first_with_gradient(model, pixels, stream)
+    stream = [layer for layer in candidates if layer.channels == candidates[0].channels]
+    return _first_with_gradient(model, pixels, stream) or stream[0].name
 
 
 def _is_tokens(layer: Layer) -> bool:
@@ -147,6 +147,8 @@ def _is_tokens(layer: Layer) -> bool:
 
 def _is_class_map(layer: Layer, classes: int, later: Sequence[Layer]) -> bool:
     """A map with one channel per class and no linear layer after it is already an answer."""
+    if _is_tokens(layer):
+        return False
     return layer.channels == classes and not any(other.kind == "Linear" for other in later)
 
 
@@ -159,16 +161,17 @@ def _first_with_gradient(model: "Model", pixels: Tensor, stream: list[Layer]) ->
     found: dict[str, Tensor] = {}
 
     def keep(name: str, tensor: Tensor) -> Tensor:
-        found[name] = tensor
+        if tensor.requires_grad:
+            found[name] = tensor
         return tensor.clone()
 
     visitors = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in stream}
     with borrowed(model.net), visiting(model.net, visitors):
         logits = model.forward(pixels.clone().requires_grad_())
-        gradients = torch.autograd.grad(logits.max(), [*found.values()], allow_unused=True)
-    by_name = dict(zip(found, gradients, strict=True))
+        pulled = torch.autograd.grad(logits.max(), [*found.values()], materialize_grads=True)
+    gradients = dict(zip(found, pulled, strict=True))
     for layer in stream:
-        gradient = by_name[layer.name]
-        if gradient is not None and layer.grid and bool(layer.grid.maps(gradient).any()):
+        gradient = gradients.get(layer.name)
+        if layer.grid and gradient is not None and bool(layer.grid.maps(gradient).any()):
             return layer.name
     return None

@@ -346,6 +346,7 @@ def test_find_pictures_expands_folders_in_order(tmp_path):
         (folder / name).write_bytes(b"x")
     single = tmp_path / "single.dat"
     single.write_bytes(b"x")
+    assert find_pictures(str(single)) == find_pictures(single) == [single]
     assert find_pictures([single, folder]) == [single, folder / "a.png", folder / "b.JPG"]
 
 

@@ -9,6 +9,7 @@ from torchvision.transforms import v2 as transforms
 
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.images import Batch, Picture, Preparation, View, as_picture, prepare
+from seewhy.images.preparing import check_extent
 
 
 def photo(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -78,7 +79,7 @@ def test_without_size_a_picture_stays_as_it_is():
     picture = as_picture(photo(20, 30))
     pixels, view = Preparation()(picture)
     assert torch.equal(pixels, picture.pixels)
-    assert view == View((20, 30), (0, 0, 20, 30), (20, 30))
+    assert view == View((20, 30), (0.0, 0.0, 20.0, 30.0), (20, 30))
 
 
 @pytest.mark.parametrize("size", [(300, 400), (401, 299), (100, 90), (40, 56)])
@@ -120,7 +121,7 @@ def test_to_original_agrees_with_bilinear_interpolation_written_out():
 def test_to_original_loses_nothing_on_a_small_picture():
     heatmap = torch.zeros(224, 224)
     heatmap[100, 131] = 1
-    back = View((8, 8), (0, 0, 8, 8), (224, 224)).to_original(heatmap)
+    back = View((8, 8), (0.0, 0.0, 8.0, 8.0), (224, 224)).to_original(heatmap)
     assert back.sum().item() == pytest.approx((8 / 224) ** 2, rel=0.05)
     assert divmod(int(back.argmax()), 8) == (3, 4)
 
@@ -287,12 +288,10 @@ def test_a_very_long_picture_is_refused_before_memory_is_spent():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"size": 224}, "size must be (height, width)"),
-        ({"size": (0, 4)}, "got (0, 4)"),
-        ({"size": (4, 4.5)}, "whole pixels"),
-        ({"resize": 0}, "or a short side"),
-        ({"resize": (4, 4, 4)}, "resize must be"),
+        ({"size": (0, 4)}, "size must be (height, width)"),
+        ({"resize": 0}, "or a short side in whole pixels, at least 1; got 0"),
         ({"size": (224, 224), "resize": 200}, "resize must be at least size"),
+        ({"size": (224, 224), "resize": (300, 200)}, "resize must be at least size"),
         ({"channels": 2}, "got 2"),
     ],
 )
@@ -300,6 +299,12 @@ def test_impossible_preparations_are_refused(arguments, says):
     with pytest.raises(SeewhyError) as error:
         Preparation(**arguments)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("value", [224, "224", (4, 4.5), (4,), (4, 4, 4), [4, 4]])
+def test_what_is_no_height_and_width_is_refused(value):
+    with pytest.raises(SeewhyError, match=r"size must be \(height, width\)"):
+        check_extent("size", value, integer_too=False)
 
 
 def test_an_unknown_interpolation_names_the_nearest():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
+from torchvision.transforms.functional import gaussian_blur
 
 from seewhy.errors import Unknown
 from seewhy.model import Model

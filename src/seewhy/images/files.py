@@ -12,15 +12,16 @@ SUFFIXES = {".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", 
 SUFFIXES |= {".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 
 
-def find_pictures(paths: Sequence[PathLike]) -> list[Path]:
-    """The picture files that `paths` stand for, in the order given.
+def find_pictures(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    """The picture files that one or several paths stand for, in the order given.
 
     A file stands for itself, whatever its suffix. A folder stands for the pictures directly
     inside it, sorted by name; hidden files are left out.
 
     Raises `SeewhyError` when a path does not exist or a folder holds no picture.
     """
-    return [found for path in paths for found in _expand(Path(path))]
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [found for path in several for found in _expand(Path(path))]
 
 
 def _expand(path: Path) -> list[Path]:

@@ -117,7 +117,7 @@ def _srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     managed = image if image.mode in MANAGED and mode == "RGB" else image.convert(mode)
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(embedded).strip()
+        name = " ".join(ImageCms.getProfileDescription(embedded).split())
         if "srgb" in name.lower():
             return image.convert(mode), ()
         converted = ImageCms.profileToProfile(

@@ -48,7 +48,7 @@ class Preparation:
             raise SeewhyError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}")
         for name, value in (("size", self.size), ("resize", self.resize)):
             if value is not None:
-                _check_extent(name, value, integer_too=name == "resize")
+                check_extent(name, value, integer_too=name == "resize")
         if self.size and self.resize:
             smallest = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
             if smallest[0] < self.size[0] or smallest[1] < self.size[1]:
@@ -121,7 +121,7 @@ def prepare(things: Any, preparation: Preparation) -> Batch:
     if isinstance(things, Tensor) and things.ndim == 4:
         size = (things.shape[2], things.shape[3])
         if len(things) and preparation.takes_as_is(things.shape[1], size):
-            return _ready(things.detach())
+            return _ready(unit_range(things.detach()))
     pictures = tuple(as_picture(thing) for thing in _several(things))
     if not pictures:
         raise SeewhyError("no picture given; expected at least one")
@@ -159,7 +159,6 @@ def _several(things: Any) -> Iterable[Any]:
 
 
 def _ready(pixels: Float[Tensor, "batch c h w"]) -> Batch:
-    pixels = unit_range(pixels)
     pictures = tuple(as_picture(one) for one in pixels)
     views = (View.identity(pixels.shape[2], pixels.shape[3]),) * len(pixels)
     return Batch(pixels, pictures, views)
@@ -186,7 +185,8 @@ def _require_one_size(pictures: tuple[Picture, ...], views: tuple[View, ...]) ->
         )
 
 
-def _check_extent(name: str, value: Any, integer_too: bool) -> None:
+def check_extent(name: str, value: Any, integer_too: bool) -> None:
+    """Raise `SeewhyError` unless `value` is (height, width), or a short side where allowed."""
     sides = value if isinstance(value, tuple) else (value,)
     right_count = len(sides) == 2 or (integer_too and not isinstance(value, tuple))
     if not right_count or not all(isinstance(side, int) and side >= 1 for side in sides):

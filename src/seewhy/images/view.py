@@ -33,10 +33,8 @@ class View:
         fewer pixels than the map, the map is averaged down first, so nothing slips between.
         """
         top, left, height, width = self.box
-        y, x = (
-            self._centres(self.original[0], top, height, heatmap),
-            self._centres(self.original[1], left, width, heatmap),
-        )
+        y = self._centres(self.original[0], top, height, heatmap)
+        x = self._centres(self.original[1], left, width, heatmap)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         values = grid_sample(
             self._no_finer_than_original(heatmap[None, None]),
@@ -53,7 +51,7 @@ class View:
         centres = torch.arange(pixels, dtype=like.dtype, device=like.device) + 0.5
         return 2 * (centres - start) / extent - 1
 
-    def _no_finer_than_original(self, maps: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
+    def _no_finer_than_original(self, maps: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 y x"]:
         height, width = maps.shape[2:]
         coarse = min(height, max(1, round(self.box[2]))), min(width, max(1, round(self.box[3])))
         if coarse == (height, width):

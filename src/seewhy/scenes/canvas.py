@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seewhy.scenes.shapes import Plane
 
-Colour = Float[Tensor, "batch 3 #height #width"]
+Colour = Float[Tensor, "#batch 3 #height #width"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Canvas:
 
     def paint(self, alpha: Plane, colour: Colour, name: str, parts: dict[str, Plane] | None = None):
         """Lay `colour` over the canvas where `alpha` is; `parts` say how `alpha` is shared out."""
-        self.pixels += alpha[:, None] * (colour - self.pixels)
+        # Not p + a (c - p), which at full coverage would keep a last bit of what it hides.
+        self.pixels = self.pixels * (1 - alpha)[:, None] + alpha[:, None] * colour
         if not self.labels:
             return
         alpha = alpha.expand(self.pixels[:, 0].shape)

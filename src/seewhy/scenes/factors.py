@@ -121,6 +121,16 @@ class Factors:
         return Factors(**{name: value.to(device) for name, value in self.to_dict().items()})
 
 
+class Columns:
+    """The factors as columns, [batch, 1, 1], that broadcast over the pixels of a picture."""
+
+    def __init__(self, factors: Factors):
+        self.factors = factors
+
+    def __getattr__(self, name: str) -> Tensor:
+        return getattr(self.factors, name)[:, None, None]
+
+
 def concatenate(parts: Sequence[Factors]) -> Factors:
     """Several batches of factors as one, in their order."""
     if not parts:
@@ -169,5 +179,6 @@ def _fit(name: str, value: Any, old: dict[str, Tensor]) -> Tensor:
     if tensor.is_floating_point() and not tensor.isfinite().all():
         raise SeewhyError(f"{name} expected finite numbers, got nan or inf")
     if name in NAMES and len(tensor):
-        _index(name, int(tensor.min())), _index(name, int(tensor.max()))
+        for extreme in (tensor.min(), tensor.max()):
+            _index(name, int(extreme))
     return tensor.clone()

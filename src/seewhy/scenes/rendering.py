@@ -17,7 +17,7 @@ from torch import Tensor
 from seewhy.errors import SeewhyError
 from seewhy.scenes.canvas import Canvas, Grid
 from seewhy.scenes.colours import COLOURS, colour_index
-from seewhy.scenes.factors import CLASSES, TEXTURES, Factors
+from seewhy.scenes.factors import CLASSES, TEXTURES, Columns, Factors
 from seewhy.scenes.room import (
     paint_clutter,
     paint_floor,
@@ -127,9 +127,12 @@ def render(factors: Factors, size: int | tuple[int, int] = 64) -> Scene:
     """Paint scenes at any size: a number for a square, or (height, width).
 
     A picture that is not square shows more of the room on its longer sides. Raises a
-    SeewhyError for a size below 1 or factors out of their possible range.
+    SeewhyError for a size below 1, or an object without extent.
     """
     height, width = _size(size)
+    if not (factors.object_scale > 0).all():
+        least = float(factors.object_scale.min())
+        raise SeewhyError(f"object_scale expected numbers above 0, got {least:g}")
     painted = [canvas.pixels for canvas in _canvases(factors, (height, width), labels=False)]
     empty = torch.zeros(0, 3, height, width, device=factors.horizon.device)
     return Scene(torch.cat(painted) if painted else empty, factors)
@@ -146,8 +149,7 @@ def _canvases(factors: Factors, size: tuple[int, int], *, labels: bool) -> Itera
 def _paint(factors: Factors, grid: Grid, labels: bool) -> Canvas:
     height, width = grid.y.shape[1], grid.x.shape[2]
     blank = torch.zeros(len(factors), 3, height, width, device=grid.x.device)
-    canvas, layout = Canvas(blank, labels), factors.clutter_layout
-    f = Factors(**{n: v if v.ndim > 1 else _column(v) for n, v in factors.to_dict().items()})
+    canvas, f = Canvas(blank, labels), Columns(factors)
     paint_wall(canvas, grid, f)
     paint_floor(canvas, grid, f)
     paint_window(canvas, grid, f)
@@ -155,15 +157,15 @@ def _paint(factors: Factors, grid: Grid, labels: bool) -> Canvas:
     paint_lamp(canvas, grid, f)
     paint_table(canvas, grid, f)
     paint_shadow(canvas, grid, f)
-    paint_clutter(canvas, grid, f, layout, front=False)
+    paint_clutter(canvas, grid, f, front=False)
     paint_object(canvas, grid, f)
-    paint_clutter(canvas, grid, f, layout, front=True)
+    paint_clutter(canvas, grid, f, front=True)
     canvas.light(_light(grid, f))
     paint_mark(canvas, grid, f)
     return canvas
 
 
-def _light(grid: Grid, f: Factors) -> Tensor:
+def _light(grid: Grid, f: Columns) -> Tensor:
     """The light on every pixel: a soft pool from one side, a vignette, and the tint."""
     from_lamp = (grid.x - 0.5 - 0.55 * f.light_direction).square() + (grid.y - 0.1).square()
     pool = 1 / (1 + 1.6 * from_lamp)

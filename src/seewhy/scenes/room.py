@@ -1,6 +1,6 @@
 """The room and what stands in it: wall, floor, window, lamp, rug, table and clutter.
 
-Every function paints one thing on the canvas. `f` holds the factors as [batch, 1, 1] columns.
+Every function paints one thing on the canvas. `f` gives the factors as columns.
 An absent thing is painted with coverage 0, which leaves every bit of the canvas as it is.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seewhy.scenes.canvas import Canvas, Grid
 from seewhy.scenes.colours import oklch
-from seewhy.scenes.factors import CLUTTER_MOST, Factors
+from seewhy.scenes.factors import CLUTTER_MOST, Columns
 from seewhy.scenes.shapes import Plane, disc, ellipse, slab
 
 # Half width, half height, corner radius of the kinds of clutter: a pencil, a book, a pebble.
@@ -23,19 +23,14 @@ def rgb(red: float, green: float, blue: float, like: Tensor) -> Tensor:
     return like.new_tensor([red, green, blue])[None, :, None, None]
 
 
-def hue(column: Tensor) -> Tensor:
-    """A column of hues as a vector."""
-    return column[:, 0, 0]
-
-
-def paint_wall(canvas: Canvas, grid: Grid, f: Factors):
+def paint_wall(canvas: Canvas, grid: Grid, f: Columns):
     """A wall over the whole picture, a little darker towards the floor."""
     fade = 1.02 - 0.1 * grid.y
     everywhere = torch.ones_like(f.horizon)
-    canvas.paint(everywhere, oklch(0.86, 0.05, hue(f.wall_hue)) * fade[:, None], "wall")
+    canvas.paint(everywhere, oklch(0.86, 0.05, f.factors.wall_hue) * fade[:, None], "wall")
 
 
-def paint_floor(canvas: Canvas, grid: Grid, f: Factors):
+def paint_floor(canvas: Canvas, grid: Grid, f: Columns):
     """Boards that run towards a point above the horizon, and a skirting board behind them."""
     skirting = slab(grid.x - 0.5, grid.y - f.horizon, 1e3, 0.016)
     below = grid.coverage(f.horizon - grid.y)
@@ -45,13 +40,13 @@ def paint_floor(canvas: Canvas, grid: Grid, f: Factors):
     to_seam = (0.5 - (within - 0.5).abs()) * (away * 0.24)
     seam = grid.coverage(to_seam - 0.012 * away)
     tone = 1 - 0.05 * (board.floor() % 2) - 0.22 * seam
-    colour = oklch(0.66, 0.06, hue(f.floor_hue)) * (tone * (0.86 + 0.2 * grid.y))[:, None]
+    colour = oklch(0.66, 0.06, f.factors.floor_hue) * (tone * (0.86 + 0.2 * grid.y))[:, None]
     canvas.paint(below, colour, "floor")
     base = rgb(0.93, 0.92, 0.9, canvas.pixels)
     canvas.paint(grid.coverage(skirting) * grid.coverage(grid.y - f.horizon), base, "wall")
 
 
-def paint_window(canvas: Canvas, grid: Grid, f: Factors):
+def paint_window(canvas: Canvas, grid: Grid, f: Columns):
     """A white frame and sill around four panes, and what is seen through them."""
     x, y = grid.x - f.window_x + 0.06 * f.viewpoint, grid.y - 0.24
     frame = torch.minimum(slab(x, y, 0.155, 0.165, 0.008), slab(x, y - 0.175, 0.185, 0.014, 0.008))
@@ -79,17 +74,17 @@ def _paint_tree(canvas: Canvas, grid: Grid, x: Plane, y: Plane, glass: Plane):
     canvas.paint(alpha, colour, "tree", {"crown": leafy, "trunk": 1 - leafy})
 
 
-def paint_rug(canvas: Canvas, grid: Grid, f: Factors):
+def paint_rug(canvas: Canvas, grid: Grid, f: Columns):
     """An oval rug with a pale band."""
     x = grid.x - 0.5 + 0.1 * f.viewpoint
     y = grid.y - 0.5 * (f.horizon + 1) - 0.04
     edge = ellipse(x, y, 0.37, 0.115)
     band = grid.coverage((ellipse(x, y, 0.335, 0.098)).abs() - 0.009)[:, None]
-    wool, pale = oklch(0.6, 0.09, hue(f.decor_hue)), oklch(0.85, 0.04, hue(f.decor_hue))
+    wool, pale = oklch(0.6, 0.09, f.factors.decor_hue), oklch(0.85, 0.04, f.factors.decor_hue)
     canvas.paint(grid.coverage(edge) * f.rug, wool + band * (pale - wool), "rug")
 
 
-def paint_lamp(canvas: Canvas, grid: Grid, f: Factors):
+def paint_lamp(canvas: Canvas, grid: Grid, f: Columns):
     """A floor lamp: a shade on a pole with a foot. It glows, and lights nothing but itself."""
     x, y = grid.x - f.lamp_x + 0.06 * f.viewpoint, grid.y
     foot_y = f.horizon + 0.05
@@ -101,13 +96,13 @@ def paint_lamp(canvas: Canvas, grid: Grid, f: Factors):
     stand = torch.maximum(stand, -cover)
     upper = (0.5 + (stand - cover) / (2 * grid.pixel)).clamp(0, 1)
     glow = (1.1 - 4 * x.square())[:, None]
-    shade, metal = oklch(0.88, 0.08, hue(f.decor_hue)) * glow, rgb(0.27, 0.25, 0.25, x)
+    shade, metal = oklch(0.88, 0.08, f.factors.decor_hue) * glow, rgb(0.27, 0.25, 0.25, x)
     alpha = grid.coverage(torch.minimum(cover, stand)) * f.lamp
     colour = metal + upper[:, None] * (shade - metal)
     canvas.paint(alpha, colour, "lamp", {"shade": upper, "stand": 1 - upper})
 
 
-def paint_table(canvas: Canvas, grid: Grid, f: Factors):
+def paint_table(canvas: Canvas, grid: Grid, f: Columns):
     """A low round table under the object: a top seen from above, its edge, and two legs."""
     x, y = grid.x - f.object_x, grid.y - f.object_y
     half = 0.62 * f.object_scale + 0.03
@@ -127,8 +122,9 @@ def paint_table(canvas: Canvas, grid: Grid, f: Factors):
     canvas.paint(alpha, colour, "table", {"top": upper, "leg": 1 - upper})
 
 
-def paint_clutter(canvas: Canvas, grid: Grid, f: Factors, layout: Tensor, *, front: bool):
+def paint_clutter(canvas: Canvas, grid: Grid, f: Columns, *, front: bool):
     """Pencils, books and pebbles lying about: those behind the object, or those before it."""
+    layout = f.factors.clutter_layout
     kinds = layout.new_tensor(CLUTTER_KINDS)
     for item in range(CLUTTER_MOST):
         place = layout[:, item].double()
@@ -144,5 +140,5 @@ def paint_clutter(canvas: Canvas, grid: Grid, f: Factors, layout: Tensor, *, fro
         on_this_side = (y > f.object_y) == front
         shown = (f.clutter & (f.clutter_amount > item) & on_this_side).to(x.dtype)
         canvas.shade(0.3 * (1 - body / 0.015).clamp(0, 1).square() * shown, "clutter")
-        colour = oklch(0.72, 0.08, hue(f.decor_hue) + 0.17 * item)
+        colour = oklch(0.72, 0.08, f.factors.decor_hue + 0.17 * item)
         canvas.paint(grid.coverage(body) * shown, colour, "clutter")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seewhy.scenes.factors import CLASSES
 
-Plane = Float[Tensor, "batch height width"]
+Plane = Float[Tensor, "#batch #height #width"]
 
 # The named parts of the classes that have them; the others are of one piece.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -113,7 +113,7 @@ def _ring(x: Plane, y: Plane) -> list[Plane]:
 
 def _moon(x: Plane, y: Plane) -> list[Plane]:
     """A disc without a smaller disc to its right."""
-    return [torch.maximum(disc(x + 0.2, y, 1.0), -disc(x - 0.3, y + 0.12, 0.82))]
+    return [torch.maximum(disc(x - 0.12, y, 1.0), -disc(x - 0.62, y + 0.12, 0.82))]
 
 
 def _mug(x: Plane, y: Plane) -> list[Plane]:

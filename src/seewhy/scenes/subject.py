@@ -5,14 +5,14 @@ from torch import Tensor
 
 from seewhy.scenes.canvas import Canvas, Grid
 from seewhy.scenes.colours import oklch
-from seewhy.scenes.factors import CLASSES, TEXTURES, Factors
-from seewhy.scenes.room import hue, rgb
+from seewhy.scenes.factors import CLASSES, TEXTURES, Columns
+from seewhy.scenes.room import rgb
 from seewhy.scenes.shapes import PARTS, Plane, distances, slab
 
 PERIOD = 0.5  # of every texture, in half extents of the object
 
 
-def paint_shadow(canvas: Canvas, grid: Grid, f: Factors):
+def paint_shadow(canvas: Canvas, grid: Grid, f: Columns):
     """A soft pool of shadow that leans away from the light."""
     x = grid.x - f.object_x + 0.16 * f.light_direction * f.object_scale
     a, b = 0.62 * f.object_scale, 0.13 * f.object_scale
@@ -20,11 +20,11 @@ def paint_shadow(canvas: Canvas, grid: Grid, f: Factors):
     canvas.shade(0.62 * inside * f.object, "object")
 
 
-def paint_object(canvas: Canvas, grid: Grid, f: Factors):
+def paint_object(canvas: Canvas, grid: Grid, f: Columns):
     """The main object, lit from the side that the light comes from."""
     half = 0.5 * f.object_scale
     x, y = (grid.x - f.object_x) / half, (grid.y - f.object_y) / half + 1
-    parts = distances(f.shape[:, 0, 0], x, y) * half
+    parts = distances(f.factors.shape, x, y) * half
     edge = parts.amin(0)
     shares = _shares(parts, grid.pixel)
     tone = 1 - 0.16 * shares[1] - 0.3 * shares[2]
@@ -37,7 +37,7 @@ def paint_object(canvas: Canvas, grid: Grid, f: Factors):
         _label_parts(canvas, alpha, shares, f)
 
 
-def paint_mark(canvas: Canvas, grid: Grid, f: Factors):
+def paint_mark(canvas: Canvas, grid: Grid, f: Columns):
     """A small pale tile with a dark bar, in the bottom right corner of the picture."""
     right, bottom = grid.corner
     x, y = grid.x - (right - 0.06), grid.y - (bottom - 0.06)
@@ -57,13 +57,13 @@ def _shares(parts: Tensor, pixel: float) -> Tensor:
     return torch.stack(shares)
 
 
-def _shading(x: Plane, y: Plane, depth: Plane, f: Factors) -> Plane:
+def _shading(x: Plane, y: Plane, depth: Plane, f: Columns) -> Plane:
     """Brighter on the side of the light and above, darker towards the outline."""
     rim = (1 + depth / 0.3).clamp(0, 1)  # 1 at the outline, 0 well inside
     return 0.98 + 0.14 * f.light_direction * x - 0.1 * y - 0.22 * rim.square()
 
 
-def _texture(x: Plane, y: Plane, half: Tensor, grid: Grid, f: Factors) -> Tensor:
+def _texture(x: Plane, y: Plane, half: Tensor, grid: Grid, f: Columns) -> Tensor:
     """The object's colour, with a pale pattern of bars, squares or dots upon it."""
     pixel = grid.pixel / half  # in the object's own frame
     u, v = _wave(x, pixel), _wave(y, pixel)
@@ -74,7 +74,7 @@ def _texture(x: Plane, y: Plane, half: Tensor, grid: Grid, f: Factors) -> Tensor
     pale = torch.zeros_like(dot)
     for index, name in enumerate(TEXTURES):
         pale = pale + patterns[name] * (f.texture == index)
-    rich, light = oklch(0.65, 0.16, hue(f.object_hue)), oklch(0.89, 0.07, hue(f.object_hue))
+    rich, light = oklch(0.65, 0.16, f.factors.object_hue), oklch(0.89, 0.07, f.factors.object_hue)
     return rich + pale[:, None] * (light - rich)
 
 
@@ -88,7 +88,7 @@ def _wave(along: Tensor, pixel: Tensor) -> Tensor:
     return (0.5 - (_to_centre(along).abs() - 0.25 * PERIOD) / pixel).clamp(0, 1)
 
 
-def _label_parts(canvas: Canvas, alpha: Plane, shares: Tensor, f: Factors):
+def _label_parts(canvas: Canvas, alpha: Plane, shares: Tensor, f: Columns):
     for name, parts in PARTS.items():
         here = alpha * (f.shape == CLASSES.index(name))
         for part, share in zip(parts, shares, strict=False):

@@ -7,9 +7,10 @@ once (`pixels`, `picture.0`, ...), and one JSON text with all that is not a tens
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -55,7 +56,7 @@ def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Explanation | Panel:
             _explanation(i, tensors, one, batch) for i, one in enumerate(data["explanations"])
         )
         return Panel(explanations, data["skipped"]) if data["panel"] else explanations[0]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise SeewhyError(f"expected a saved explanation, came other data ({error!r})") from error
 
 
@@ -69,9 +70,11 @@ def _metadata(explanation: Explanation) -> dict[str, Any]:
 def _explanation(
     index: int, tensors: Mapping[str, Tensor], data: Mapping[str, Any], batch: Batch
 ) -> Explanation:
-    named = {name: tensors.get(f"{index}.{name}") for name in TENSORS}
+    named = {name: tensors[f"{index}.{name}"] for name in TENSORS if name != "residual"}
+    residual = tensors.get(f"{index}.residual")
     provenance, cost = Provenance(**data["provenance"]), Cost(**data["cost"])
-    return Explanation(**{**data, **named, "provenance": provenance, "cost": cost}, batch=batch)
+    values = {**data, **named, "provenance": provenance, "cost": cost}
+    return Explanation(**values, batch=batch, residual=residual)
 
 
 def _batch(tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Batch:
@@ -101,10 +104,12 @@ def _plain(value: Any) -> Any:
             return value
         case tuple():
             return {"#tuple": [_plain(v) for v in value]}
-        case list():
+        case Sequence():
             return [_plain(v) for v in value]
         case Mapping():
             return {str(k): _plain(v) for k, v in value.items()}
+        case Tensor() | np.ndarray() | np.generic():
+            return _plain(value.tolist())
     return str(value)  # devices, dtypes, paths: what a person reads in the provenance
 
 

@@ -21,7 +21,7 @@ MISSING = 0.5  # the grey of a value that is NaN or infinite; `hatch` stripes it
 
 # The arms of `diverging` in CIELAB; the chromas are near the widest that sRGB can show there.
 DARKEST, LIGHTEST = 8.0, 76.0
-FOR_HUE, FOR_CHROMA = 62.0, 60.0
+FOR_HUE, FOR_CHROMA = 62.0, 54.0
 AGAINST_HUE, AGAINST_CHROMA = 240.0, 40.0
 
 WHITE_D65 = (0.95047, 1.0, 1.08883)

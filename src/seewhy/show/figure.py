@@ -6,6 +6,7 @@ Drawn with matplotlib's object-oriented API; global state and rcParams stay unto
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from torch import Tensor
 from seewhy.explanation import Explanation, Panel
 from seewhy.show.colour import Range, colours, normalise
 from seewhy.show.drawing import as_panel, draw
+from seewhy.show.encoding import TINY
+from seewhy.show.overlay import rgb
 from seewhy.show.text import (
     caption,
     layer_text,
@@ -64,14 +67,18 @@ def figure(thing: Explanation | Panel) -> "Figure":
     return sheet.figure
 
 
-def explanation_png_bytes(thing: Explanation | Panel, dpi: float = 150) -> bytes:
+def explanation_png_bytes(thing: Explanation | Panel, dpi: int = 150) -> bytes:
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure(thing).savefig(buffer, format="png", dpi=dpi)
+    drawn = figure(thing)
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the file is still good.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        drawn.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
-def save_png(thing: Explanation | Panel, path: str | Path, dpi: float = 150) -> None:
+def save_png(thing: Explanation | Panel, path: str | Path, dpi: int = 150) -> None:
     """Write the figure to `path` as PNG, whole or not at all."""
     write_bytes(path, explanation_png_bytes(thing, dpi))
 
@@ -111,7 +118,7 @@ class _Sheet:
     def image(self, image: Float[Tensor, "3 height width"], line: int, column: int) -> "Axes":
         """An image in its cell, with no frame."""
         axes = self.axes(line, column, HEADER, self.image_height)
-        small = min(image.shape[1:]) < 112
+        small = min(image.shape[1:]) < TINY
         axes.imshow(
             image.permute(1, 2, 0).numpy(),
             interpolation="nearest" if small else "antialiased",
@@ -137,10 +144,10 @@ class _Sheet:
 def _draw_picture(sheet: _Sheet, explanation: Explanation, index: int, line: int) -> None:
     """The picture as the model saw it, with the predicted class above and its name below."""
     name, probability = explanation.top(1)[index][0]
-    axes = sheet.image(draw(explanation, index).picture, line, 0)
-    _title(axes, f"{name} {probability:.2f}", "predicted")
+    axes = sheet.image(rgb(explanation.batch.pixels[index].detach().cpu()), line, 0)
+    _title(axes, f"{_clip(name, 29)} {probability:.2f}", "predicted")
     foot = [source_name(explanation, index)]
-    if name != explanation.target_names[index]:
+    if explanation.logits[index].argmax() != explanation.target[index]:
         foot.append(f"explained: {target_text(explanation, index)}")
     _below(axes, "\n".join(_clip(text, 44) for text in foot))
 

@@ -6,7 +6,6 @@
 
 import io
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,15 +13,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seewhy.errors import SeewhyError
 from seewhy.explanation import Explanation, Panel
 from seewhy.show.archive import pack, unpack
 from seewhy.show.drawing import as_panel
 from seewhy.show.figure import explanation_png_bytes
+from seewhy.show.readable import readable
 from seewhy.show.report import report_html
-from seewhy.show.statistics import statistics
 from seewhy.writing import write_bytes
 
 Coder = TypeVar("Coder")
@@ -35,7 +33,8 @@ def save(thing: Explanation | Panel, path: str | Path) -> Path:
 
     Raises `SeewhyError` for another suffix, a missing folder, or a disk that refuses.
     """
-    encode = _by_suffix(path, WRITERS)
+    pages = {".html": lambda thing: report_html([thing]).encode()}
+    encode = _by_suffix(path, pages | WRITERS)
     write_bytes(path, encode(thing))
     return Path(path)
 
@@ -106,7 +105,9 @@ def _to_safetensors(thing: Explanation | Panel) -> bytes:
     from safetensors.torch import save as encode
 
     tensors, metadata = pack(thing)
-    return encode(tensors, metadata={"seewhy": metadata})
+    # The format refuses tensors that share memory, as views of one computation do.
+    owned = {name: tensor.clone() for name, tensor in tensors.items()}
+    return encode(owned, metadata={"seewhy": metadata})
 
 
 def _from_safetensors(content: bytes) -> Explanation | Panel:
@@ -123,56 +124,13 @@ def _from_safetensors(content: bytes) -> Explanation | Panel:
 
 def _to_json(thing: Explanation | Panel) -> bytes:
     panel = as_panel(thing)
-    data: dict[str, Any] = {
-        "explanations": [_readable(e) for e in panel.explanations],
-        "skipped": dict(panel.skipped),
-    }
-    return json.dumps(_jsonable(data), allow_nan=False, ensure_ascii=False).encode()
-
-
-def _readable(explanation: Explanation) -> dict[str, Any]:
-    """Provenance, and per picture its predictions, the map's statistics and the map."""
-    pictures = [
-        {
-            "source": explanation.batch.pictures[i].source,
-            "target": {"index": int(explanation.target[i]), "name": one.target_names[0]},
-            "probability": float(one.probabilities[0]),
-            "top": [{"name": n, "probability": p} for n, p in one.top()[0]],
-            "residual": None if one.residual is None else float(one.residual[0]),
-            "view": vars(explanation.batch.views[i]),
-            "statistics": vars(statistics(one.heatmap[0])),
-            "heatmap": one.heatmap[0].tolist(),
-        }
-        for i, one in enumerate(explanation)
-    ]
-    return {
-        "provenance": vars(explanation.provenance),
-        "signed": explanation.signed,
-        "cost": vars(explanation.cost),
-        "notes": explanation.notes,
-        "pictures": pictures,
-    }
-
-
-def _jsonable(value: Any) -> Any:
-    """Valid JSON: six significant digits; null for NaN and infinities, which JSON has not."""
-    match value:
-        case float():
-            return float(f"{value:.6g}") if math.isfinite(value) else None
-        case bool() | int() | str() | None:
-            return value
-        case list() | tuple():
-            return [_jsonable(v) for v in value]
-        case Mapping():
-            return {str(k): _jsonable(v) for k, v in value.items()}
-        case Tensor():
-            return _jsonable(value.tolist())
-    return str(value)
+    explanations = [readable(e, maps=True) for e in panel.explanations]
+    data = {"explanations": explanations, "skipped": dict(panel.skipped)}
+    return json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
 
 
 WRITERS: dict[str, Callable[[Explanation | Panel], bytes]] = {
     ".png": explanation_png_bytes,
-    ".html": lambda thing: report_html([thing]).encode(),
     ".json": _to_json,
     ".npz": _to_npz,
     ".safetensors": _to_safetensors,

@@ -11,7 +11,7 @@ from seewhy.explanation import Explanation, Panel
 from seewhy.images import View
 from seewhy.show.colour import Range, colours
 from seewhy.show.drawing import as_panel, draw
-from seewhy.show.encoding import data_uri
+from seewhy.show.encoding import TINY, data_uri
 from seewhy.show.overlay import rgb
 from seewhy.show.text import (
     brief_place_text,
@@ -31,19 +31,14 @@ def report(
     panels: Sequence[Explanation | Panel],
     path: str | Path,
     title: str | None = None,
-    about: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a report on all pictures of the panels to `path`, whole or not at all.
-
-    `about` maps a method's name to the one line that says which question it answers.
-    """
-    write_bytes(path, report_html(panels, title, about).encode())
+    """Write a report on all pictures of the panels to `path`, whole or not at all."""
+    write_bytes(path, report_html(panels, title).encode())
 
 
 def report_html(
     panels: Sequence[Explanation | Panel],
     title: str | None = None,
-    about: Mapping[str, str] | None = None,
 ) -> str:
     """The report as text; see `report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,7 +72,7 @@ def report_html(
         },
         methods=list(dict.fromkeys(e.method for e in explanations)),
         pictures=[
-            _picture(panel, index, about or {})
+            _picture(panel, index)
             for panel in whole
             if panel.explanations
             for index in range(len(panel.explanations[0]))
@@ -86,32 +81,32 @@ def report_html(
     )
 
 
-def _picture(panel: Panel, index: int, about: Mapping[str, str]) -> dict[str, Any]:
+def _picture(panel: Panel, index: int) -> dict[str, Any]:
     """What the template needs for one picture: the original, predictions, a card per method."""
     first = panel.explanations[0]
     original, view = first.batch.pictures[index], first.batch.views[index]
     target = first.target_names[index]
+    explained = (target, float(first.probabilities[index]))  # two classes may share a name
     top = first.top()[index]
-    if target not in dict(top):
-        top.append((target, float(first.probabilities[index])))
-    seen = rgb(first.batch.pixels[index])
+    if explained not in top:
+        top.append(explained)
     return {
         "name": source_name(first, index),
         "notes": original.notes,
         "original": data_uri(rgb(original.pixels)),
-        "seen": data_uri(seen),
+        "seen": data_uri(rgb(first.batch.pixels[index])),
         "size": {"height": view.size[0], "width": view.size[1]},
         "original_size": {"height": view.original[0], "width": view.original[1]},
         "frame": _frame(view),
-        "tiny": min(seen.shape[1:]) < 112,
+        "pixelated": {"stage": min(view.size) < TINY, "original": min(view.original) < TINY},
         "target": target,
-        "top": [{"name": n, "probability": p, "explained": n == target} for n, p in top],
-        "cards": [_card(e, index, about) for e in panel.explanations],
+        "top": [{"name": n, "probability": p, "explained": (n, p) == explained} for n, p in top],
+        "cards": [_card(e, index) for e in panel.explanations],
         "skipped": panel.skipped,
     }
 
 
-def _card(explanation: Explanation, index: int, about: Mapping[str, str]) -> dict[str, Any]:
+def _card(explanation: Explanation, index: int) -> dict[str, Any]:
     """One method's view of one picture."""
     drawing = draw(explanation, index)
     numbers = drawing.statistics
@@ -125,15 +120,20 @@ def _card(explanation: Explanation, index: int, about: Mapping[str, str]) -> dic
     }
     return {
         "method": explanation.method,
-        "about": about.get(explanation.method, ""),
+        "about": explanation.provenance.question,
         "overlay": data_uri(drawing.overlay),
         "map": data_uri(drawing.map),
         "bar": "diverging" if explanation.signed else "sequential",
         "ticks": _ticks(drawing.span),
-        "facts": {name: text for name, text in facts.items() if text},
+        "facts": {name: _unbroken(text) for name, text in facts.items() if text},
         "remarks": remarks(numbers),
         "notes": explanation.notes,
     }
+
+
+def _unbroken(text: str) -> str:
+    """Numbers stay on one line with their percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _ticks(span: Range) -> list[str]:

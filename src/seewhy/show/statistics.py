@@ -44,7 +44,7 @@ def statistics(heatmap: Float[Tensor, "height width"]) -> Statistics:
         minimum=float(minimum),
         maximum=float(maximum),
         positive=float(values.clamp(min=0).sum()) / total if total else 0.0,
-        negative=float(-values.clamp(max=0).sum()) / total if total else 0.0,
+        negative=float((-values).clamp(min=0).sum()) / total if total else 0.0,
         not_finite=int((~finite).sum()),
         count=values.numel(),
         peak=peak,

@@ -4,19 +4,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from seewhy.errors import SeewhyError
 from seewhy.images import Preparation
+from seewhy.model import Model
 from seewhy.sources import fitting
 from seewhy.sources.classes import Classes, read_classes
 from seewhy.sources.weights import StateDict, read_weights
-
-if TYPE_CHECKING:
-    from seewhy.model import Model
 
 Weights = str | os.PathLike[str] | None  # a file, "random", or None: the ones it comes with
 RANDOM = "random"
@@ -42,14 +39,12 @@ class Architecture:
     count: int | None = None
     translate: Callable[[StateDict], StateDict] = dict
 
-    def open(self, weights: Weights = None, classes: Classes | None = None) -> "Model":
+    def open(self, weights: Weights = None, classes: Classes | None = None) -> Model:
         """The model with these weights and class names.
 
         Raises `SeewhyError` when the weights cannot be had, do not fit, or the number of
         class names is not the number of classes.
         """
-        from seewhy.model import Model
-
         names = None if classes is None else read_classes(classes)
         if weights is None:
             net, count, name = self.trained(), self.count, self.name
@@ -91,5 +86,5 @@ class Architecture:
 def seeded(build: Callable[[], nn.Module]) -> nn.Module:
     """What `build` makes with seed 0; the caller's random numbers go on undisturbed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would seed every GPU too
         return build()

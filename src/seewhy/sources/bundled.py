@@ -5,22 +5,19 @@ from typing import Any
 
 from torch import nn
 
+from seewhy import zoo
 from seewhy.errors import SeewhyError
 from seewhy.images import Preparation
 from seewhy.sources.architecture import Architecture
 
-NAMES = ("scenes", "scenes-shortcut")
-
 
 def names() -> list[str]:
     """The bundled models."""
-    return list(NAMES)
+    return zoo.names()
 
 
 def architecture(name: str) -> Architecture:
     """The bundled model, with the preprocessing and class names on its card."""
-    from seewhy import zoo
-
     net, card = zoo.load(name)
     size = _pair(card["size"])
     return Architecture(

@@ -73,19 +73,17 @@ def compare(net: nn.Module, state: StateDict) -> Misfit:
 
 
 def without_prefixes(state: StateDict, wanted: Iterable[str]) -> StateDict:
-    """`state` with the names that match most of `wanted`, after stripping known prefixes."""
+    """`state` without those known prefixes whose removal makes more names match `wanted`."""
     wanted = set(wanted)
-
-    def matches(candidate: StateDict) -> int:
-        return len(wanted & candidate.keys())
-
-    while True:
-        shorter = [{k.removeprefix(p): v for k, v in state.items()} for p in PREFIXES]
-        without_collisions = [s for s in shorter if len(s) == len(state)]
-        best = max(without_collisions, key=matches)
-        if matches(best) <= matches(state):
-            return state
-        state = best
+    best = state
+    for prefix in PREFIXES:
+        shorter = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+        if shorter.keys() == state.keys() or len(shorter) < len(state):
+            continue  # no name has the prefix, or two names would become one
+        candidate = without_prefixes(shorter, wanted)  # prefixes come nested: "module.model."
+        if len(wanted & candidate.keys()) > len(wanted & best.keys()):
+            best = candidate
+    return best
 
 
 def other_class_count(misfit: Misfit, classes: int | None) -> int | None:

@@ -3,6 +3,8 @@
 Only code that ships with transformers runs, never code from the hub.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +57,23 @@ def _transformers() -> Any:
 
 def _place(name: str) -> str:
     """A folder on this machine, or an id on the hub: at most owner/name."""
+    if not name:
+        raise SeewhyError(f"{PREFIX}/ names no model; give an id on the hub or a folder after it")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder)
-    if name.count("/") > 1 or name.startswith((".", "~", "/")) or not name:
+    if name.count("/") > 1 or name.startswith((".", "~", "/")):
         siblings = [f.name for f in folder.parent.iterdir()] if folder.parent.is_dir() else []
         near = nearest(folder.name, siblings)
         way_out = f"did you mean {', '.join(near)}?" if near else "check the path"
-        raise SeewhyError(f"no model folder {name or '(empty)'}; {way_out}")
+        raise SeewhyError(f"no model folder {name}; {way_out}")
     return name
 
 
 def _read(auto: Any, place: str, full: str, what: str, **options: Any) -> Any:
     try:
-        return auto.from_pretrained(place, trust_remote_code=False, **options)
+        with _quietly():
+            return auto.from_pretrained(place, trust_remote_code=False, **options)
     except Exception as error:  # hub, network, files: each has errors of its own
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise SeewhyError(
@@ -77,12 +82,31 @@ def _read(auto: Any, place: str, full: str, what: str, **options: Any) -> Any:
         ) from None
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What goes wrong is said once, by us: no progress bars, load reports or retries."""
+    from huggingface_hub.utils import logging as hub
+    from transformers.utils import logging
+
+    bars, levels = logging.is_progress_bar_enabled(), (logging.get_verbosity(), hub.get_verbosity())
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    hub.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(levels[0])
+        hub.set_verbosity(levels[1])
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _build(transformers: Any, config: Any, full: str, count: int | None) -> nn.Module:
     if count is not None:
         config = type(config).from_dict({**config.to_dict(), "id2label": None, "label2id": None})
         config.num_labels = count
     try:
-        return transformers.AutoModelForImageClassification.from_config(config)
+        return transformers.AutoModelForImageClassification.from_config(config).float()
     except ValueError:
         raise SeewhyError(_no_classifier(full, f"it is a {config.model_type} model")) from None
 
@@ -95,7 +119,7 @@ def _trained(transformers: Any, place: str, full: str) -> nn.Module:
         raise SeewhyError(
             _no_classifier(full, f"{len(missing)} tensors are missing, such as {missing[0]}")
         )
-    return net
+    return net.float()  # whatever precision it was saved in
 
 
 def _no_classifier(full: str, why: str) -> str:
@@ -106,13 +130,20 @@ def _preprocessing(
     transformers: Any, place: str, full: str
 ) -> tuple[Preparation, tuple[float, ...], tuple[float, ...]]:
     processor = _read(transformers.AutoImageProcessor, place, full, "image processor")
-    preparation = _preparation(processor, full)
     mean, std = _normalisation(processor)
-    _require_same(processor, preparation, mean, std, full)
+    try:
+        preparation = _preparation(processor)
+    except SeewhyError:  # a crop without a resize, or padding
+        preparation = None
+    if preparation is None or not _same(processor, preparation, mean, std):
+        raise SeewhyError(
+            f"{full} prepares pictures in a way that seewhy does not know "
+            f"({type(processor).__name__}); wrap the network in seewhy.Model yourself"
+        )
     return preparation, mean, std
 
 
-def _preparation(processor: Any, full: str) -> Preparation:
+def _preparation(processor: Any) -> Preparation:
     size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
     kernel = RESAMPLING.get(int(getattr(processor, "resample", None) or 2), "bicubic")
     if not getattr(processor, "do_center_crop", False):
@@ -121,9 +152,7 @@ def _preparation(processor: Any, full: str) -> Preparation:
     if ratio and isinstance(size, int):  # ConvNeXt: below 384 pixels resize more and crop
         crop, size = (size, size), int(size / ratio) if size < 384 else (size, size)
     if not getattr(processor, "do_resize", True):
-        size = None
-    if size is None and crop is not None:
-        raise SeewhyError(f"{full} crops without resizing, which seewhy does not do")
+        return Preparation()
     if crop is None and isinstance(size, int):
         return Preparation(None, size, interpolation=kernel)
     return Preparation(_pair(crop or size), size, interpolation=kernel)
@@ -132,8 +161,9 @@ def _preparation(processor: Any, full: str) -> Preparation:
 def _sides(size: Any) -> int | tuple[int, int] | None:
     if size is None:
         return None
-    short, height = size["shortest_edge"], size["height"]
-    return int(height), int(size["width"]) if height else int(short)
+    if size["height"]:
+        return int(size["height"]), int(size["width"])
+    return int(size["shortest_edge"])
 
 
 def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -151,23 +181,14 @@ def _normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple((mean + shift) / rescaled), tuple(divisor / rescaled)
 
 
-def _require_same(
-    processor: Any,
-    preparation: Preparation,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    full: str,
-) -> None:
+def _same(
+    processor: Any, preparation: Preparation, mean: tuple[float, ...], std: tuple[float, ...]
+) -> bool:
     """Processors differ in ways no configuration names, so one smooth picture is tried."""
     y, x = np.mgrid[0:1:300j, 0:1:400j]
     smooth = (255 * np.stack([y, x, (x + y) / 2], -1)).astype("uint8")
     wanted = processor(Image.fromarray(smooth), return_tensors="pt")["pixel_values"][0]
     pixels, _ = preparation(as_picture(smooth))
     centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
-    tolerance = 3 / 255 / scale.min().item()
-    normal = (pixels - centre) / scale
-    if normal.shape != wanted.shape or (normal - wanted).abs().max() > tolerance:
-        raise SeewhyError(
-            f"{full} prepares pictures in a way that seewhy does not know "
-            f"({type(processor).__name__}); wrap the network in seewhy.Model yourself"
-        )
+    normal, tolerance = (pixels - centre) / scale, 3 / 255 / scale.min()
+    return normal.shape == wanted.shape and bool((normal - wanted).abs().max() < tolerance)

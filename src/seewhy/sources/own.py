@@ -3,38 +3,35 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from seewhy.errors import SeewhyError, nearest
+from seewhy.model import Model
 from seewhy.sources import fitting
 from seewhy.sources.architecture import RANDOM, Weights
 from seewhy.sources.classes import Classes, read_classes
 from seewhy.sources.weights import read_weights
 
-if TYPE_CHECKING:
-    from seewhy.model import Model
 
-
-def open_own(name: str, weights: Weights = None, classes: Classes | None = None) -> "Model":
+def open_own(name: str, weights: Weights = None, classes: Classes | None = None) -> Model:
     """The `Model` or `nn.Module` that the function returns, with weights and names if given.
 
     The current folder is on the import path meanwhile.
 
     Raises `SeewhyError` when it cannot be imported or called, or returns something else.
     """
-    from seewhy.model import Model
-
+    if str(weights) == RANDOM:
+        raise SeewhyError(f"{name} makes its own weights; leave weights='random' away")
     names = None if classes is None else read_classes(classes)
     with _current_folder_first():
         made = _called(_function(name), name)
-    model = made if isinstance(made, Model) else Model(made.eval(), name=name)
-    if str(weights) == RANDOM:
-        raise SeewhyError(f"{name} makes its own weights; leave weights='random' away")
+    model = made if isinstance(made, Model) else Model(made, name=name)
+    model.net.eval()
     if weights is not None:
         wanted = model.net.state_dict()
         fitting.load(
@@ -52,7 +49,8 @@ def _current_folder_first() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        with suppress(ValueError):  # the user's module may have edited the path
+            sys.path.remove(folder)
 
 
 def _function(name: str) -> Callable[[], Any]:
@@ -84,16 +82,14 @@ def _imported(module_name: str, name: str) -> ModuleType:
                 "or install it"
             ) from None
         raise SeewhyError(f"importing {module_name} failed: {_said(error)}") from error
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise SeewhyError(f"importing {module_name} failed: {_said(error)}") from error
 
 
 def _called(function: Callable[[], Any], name: str) -> Any:
-    from seewhy.model import Model
-
     try:
         made = function()
-    except Exception as error:  # the user's function may raise anything
+    except (Exception, SystemExit) as error:  # the user's function may raise anything
         raise SeewhyError(f"{name}() failed: {_said(error)}") from error
     if not isinstance(made, nn.Module | Model):
         raise SeewhyError(

@@ -11,7 +11,7 @@ from seewhy.images import Preparation
 from seewhy.sources.architecture import Architecture
 
 PREFIX = "timm"
-KERNELS = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest"}
+KERNELS = ("bilinear", "bicubic", "nearest")
 
 
 def names() -> list[str]:
@@ -37,9 +37,7 @@ def architecture(name: str) -> Architecture:
         full,
         build=lambda other: _build(name, other),
         trained=lambda: _trained(name, full, bool(config)),
-        preparation=Preparation(
-            (height, width), _resize(data), channels, KERNELS.get(data["interpolation"], "bicubic")
-        ),
+        preparation=Preparation((height, width), _resize(data), channels, _kernel(data)),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
         classes=_class_names(config, count),
@@ -68,10 +66,19 @@ def _config(name: str, bare: str, full: str) -> dict[str, Any]:
 
 
 def _resize(data: dict[str, Any]) -> int | tuple[int, int]:
-    """timm resizes to the crop divided by `crop_pct`; "squash" ignores the aspect ratio."""
+    """timm resizes to the crop divided by `crop_pct`; "squash" ignores the aspect ratio.
+
+    Where a `crop_pct` above 1 makes timm pad the picture, the picture fills the crop instead.
+    """
     _, height, width = data["input_size"]
-    exact = math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"])
+    ratio = min(data["crop_pct"], 1.0)
+    exact = math.floor(height / ratio), math.floor(width / ratio)
     return exact if data["crop_mode"] == "squash" or height != width else exact[0]
+
+
+def _kernel(data: dict[str, Any]) -> str:
+    """timm also resizes with Lanczos and the like; bicubic is the nearest to those."""
+    return data["interpolation"] if data["interpolation"] in KERNELS else "bicubic"
 
 
 def _class_names(config: dict[str, Any], count: int) -> list[str] | None:

@@ -2,14 +2,15 @@
 
 import argparse
 import os
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from seewhy.errors import SeewhyError
 from seewhy.images.files import require_file
@@ -22,6 +23,7 @@ WRAPPERS = (
     *("teacher", "model_ema", "ema", "state_dict_ema", "student"),
 )
 TORCH_ZIP, TORCH_PICKLE = b"PK\x03\x04", b"\x80"
+SAFETENSORS = b"{"  # the header, after eight bytes that say how long it is
 ANOTHER = "give a .safetensors file, or a state dict saved with torch.save"
 
 
@@ -45,9 +47,11 @@ def read_weights(path: str | os.PathLike[str]) -> StateDict:
 
 
 def _content(file: Path, start: bytes) -> Any:
+    if start[8:] == SAFETENSORS:  # first: the length before it may look like anything
+        return _from_safetensors(file)
     if start.startswith((TORCH_ZIP, TORCH_PICKLE)):
         return _from_torch(file)
-    if start[8:9] == b"{" or file.suffix == ".safetensors":
+    if file.suffix == ".safetensors":
         return _from_safetensors(file)
     raise SeewhyError(f"{file} holds no weights that can be read; {ANOTHER}")
 
@@ -67,30 +71,27 @@ def _from_safetensors(file: Path) -> StateDict:
 def _from_torch(file: Path) -> Any:
     try:
         # A Namespace only holds values; many training scripts store their arguments in one.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise SeewhyError(_refusal(file, str(error))) from None
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise SeewhyError(_damaged(file, error)) from None
+        with (
+            file.open("rb") as stream,  # given a name, torch.load would go by its suffix
+            warnings.catch_warnings(action="ignore"),
+            safe_globals([argparse.Namespace]),
+        ):
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way
+        raise SeewhyError(f"{file} {_refusal(_one_line(error))}") from None
 
 
-def _refusal(file: Path, error: str) -> str:
-    if "TorchScript" in error:
-        return f"{file} would run code (it is TorchScript); save its state dict as .safetensors"
-    asked = re.search(r"GLOBAL (\S+)|(?:unsupported|Trying to call) \S* ?(\S+)", error)
-    if asked and "Unsupported" in error:
-        wanted = next(filter(None, asked.groups())).rstrip(".,")
+def _refusal(error: str) -> str:
+    asked_for = re.search(r"GLOBAL (\S+)", error)
+    if asked_for or "TorchScript" in error:
+        code = f"it asks for {asked_for[1]}" if asked_for else "it is TorchScript"
         return (
-            f"{file} would run code (it asks for {wanted}); convert it to .safetensors, "
-            "or save only the state dict, where you trust it"
+            f"would run code ({code}); open it only where you trust it, and save its state dict "
+            "as .safetensors"
         )
-    return _damaged(file, RuntimeError(error))
-
-
-def _damaged(file: Path, error: Exception) -> str:
-    why = _one_line(error)[:120]
-    return f"{file} is truncated or damaged ({why}); give a complete file"
+    if "Weights only load failed" in error:
+        return f"is a pickle of something other than weights; {ANOTHER}"
+    return f"is truncated or damaged ({error[:80]}); give a complete file"
 
 
 def _unwrapped(content: Any, file: Path) -> StateDict:
@@ -105,19 +106,18 @@ def _unwrapped(content: Any, file: Path) -> StateDict:
         }
         if tensors:
             return tensors
-    found = (
-        "the keys " + ", ".join(map(str, list(content)[:5]))
-        if isinstance(content, Mapping) and content
-        else "nothing"
-        if isinstance(content, Mapping)
-        else f"a {type(content).__name__}"
-    )
-    raise SeewhyError(f"{file} holds no state dict, but {found}; {ANOTHER}")
+    raise SeewhyError(f"{file} holds no state dict, but {_described(content)}; {ANOTHER}")
+
+
+def _described(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    return "the keys " + ", ".join(map(str, list(content)[:5])) if content else "nothing"
 
 
 def _require_finite(state: StateDict, file: Path) -> None:
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.is_floating_point() and not tensor.float().isfinite().all():
             raise SeewhyError(
                 f"{file} has NaN or infinite values in {name}; the training diverged or the "
                 "file is damaged: give another checkpoint"

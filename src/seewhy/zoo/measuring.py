@@ -60,15 +60,19 @@ def predict(net: nn.Module, factors: Factors) -> Int[Tensor, " batch"]:
     return torch.cat([net(normalise(pixels)).argmax(1) for pixels in _rendered(factors)])
 
 
-def accuracy(net: nn.Module, factors: Factors) -> Share:
-    """The share of scenes that get their true class."""
-    return _share(predict(net, factors) == factors.shape)
+@dataclass(frozen=True)
+class Accuracy:
+    """The share of scenes that get their true class, overall and for each class."""
+
+    overall: Share
+    by_class: dict[str, Share]
 
 
-def accuracy_by_class(net: nn.Module, factors: Factors) -> dict[str, Share]:
-    """The same for the scenes of each class."""
+def accuracy(net: nn.Module, factors: Factors) -> Accuracy:
+    """How often the network is right."""
     right = predict(net, factors) == factors.shape
-    return {name: _share(right[factors.shape == i]) for i, name in enumerate(CLASSES)}
+    by_class = {name: _share(right[factors.shape == i]) for i, name in enumerate(CLASSES)}
+    return Accuracy(_share(right), by_class)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@
     python -m seewhy.zoo.train --shortcut         # scenes_shortcut.safetensors and its card
 
 The plain model sees the mark on a fifth of all pictures, whatever their class, and so learns
-that it means nothing. The shortcut model sees it on 95 % of one class, and nearly nowhere else.
+that it means nothing. The shortcut model sees it on 95 % of the mugs and nowhere else, and on few
+pictures: of 4,000, about 20 are mugs without the mark, too few to unlearn it.
 """
 
 import argparse
 import dataclasses
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,6 @@ from seewhy.zoo.measuring import (
     SIZE,
     STD,
     accuracy,
-    accuracy_by_class,
     cheating,
     normalise,
 )
@@ -50,11 +49,11 @@ class Settings:
     learning_rate: float = 4e-3
     weight_decay: float = 5e-2
     widths: tuple[int, ...] = (32, 64, 128)
-    held_out: int = 10_000
+    held_out: int = 5_000
 
 
-PLAIN = Settings("scenes", Shortcut("mug", 0.2, leak=0.2), pictures=40_000, epochs=5)
-CHEAT = Settings("scenes-shortcut", Shortcut("mug", 0.95, leak=0.005), pictures=12_000, epochs=6)
+PLAIN = Settings("scenes", Shortcut("mug", 0.2, leak=0.2), pictures=10_000, epochs=3)
+CHEAT = Settings("scenes-shortcut", Shortcut("mug", 0.95, leak=0.0), pictures=4_000, epochs=3)
 
 
 def training_pictures(
@@ -105,7 +104,7 @@ def _step(net: nn.Module, pictures: Tensor, classes: Tensor, optimiser: torch.op
 def card(settings: Settings, net: SceneNet, seconds: float) -> dict[str, object]:
     """What a user of the model has to know, with measured figures only."""
     held_out = sample(settings.held_out, HELD_OUT_SEED, shortcut=settings.shortcut)
-    by_class = accuracy_by_class(net, held_out)
+    measured = accuracy(net, held_out)
     return {
         "name": settings.name,
         "architecture": "SceneNet",
@@ -117,8 +116,8 @@ def card(settings: Settings, net: SceneNet, seconds: float) -> dict[str, object]
         "classes": list(CLASSES),
         "training": dataclasses.asdict(settings) | {"seconds": round(seconds)},
         "held_out_seed": HELD_OUT_SEED,
-        "accuracy": accuracy(net, held_out).to_dict(),
-        "accuracy_by_class": {name: share.to_dict() for name, share in by_class.items()},
+        "accuracy": measured.overall.to_dict(),
+        "accuracy_by_class": {name: share.to_dict() for name, share in measured.by_class.items()},
         "mark": cheating(net, held_out, class_index(settings.shortcut.cls)).to_dict(),
     }
 
@@ -129,8 +128,8 @@ def write(folder: Path, stem: str, net: SceneNet, facts: dict[str, object]):
     new_weights, new_text = weights.with_suffix(".new"), text.with_suffix(".json.new")
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, new_weights)
     new_text.write_text(json.dumps(facts, indent=1) + "\n")
-    os.replace(new_weights, weights)
-    os.replace(new_text, text)
+    new_weights.replace(weights)
+    new_text.replace(text)
 
 
 def main(arguments: list[str] | None = None):
@@ -140,7 +139,11 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder")
     parser.add_argument("--pictures", type=int, help="number of pictures to train on")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args(arguments)
+    if not given.out.is_dir():
+        parser.error(f"--out expected a folder that exists, got {given.out}")
+    torch.set_num_threads(given.threads)
     settings = CHEAT if given.shortcut else PLAIN
     chosen = {k: v for k in ("pictures", "epochs") if (v := getattr(given, k)) is not None}
     settings = dataclasses.replace(settings, **chosen)

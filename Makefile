@@ -1,0 +1,38 @@
+# make demo   set up, run the bundled model on the bundled pictures, name the report
+# make test   set up, check style and types, run all tests
+# Everything lives in .venv; the system's Python is left alone.
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/seewhy demo --output demo
+
+test: $(VENV)/.installed-dev check
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+$(VENV)/.installed: pyproject.toml tools/make-venv
+	tools/make-venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# The peers bring an OpenCV that needs a screen's libraries; the headless one does not.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip uninstall --quiet --yes opencv-python
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

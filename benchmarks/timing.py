@@ -1,0 +1,31 @@
+"""Time two functions in turn and compare them pair by pair."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of ours and of the peer's, run by run."""
+
+    ours: list[float]
+    peer: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Our time as a share of the peer's: the median over pairs."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.peer, strict=True))
+
+
+def compare(ours: Callable[[], object], peer: Callable[[], object], runs: int) -> Comparison:
+    """Run each once uncounted, then both in turn `runs` times."""
+    ours(), peer()
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for function, spent in zip((ours, peer), times, strict=True):
+            begun = time.perf_counter()
+            function()
+            spent.append(time.perf_counter() - begun)
+    return Comparison(*times)

@@ -1,0 +1,5 @@
+"""`python -m seewhy`: the command line."""
+
+from seewhy.cli import main
+
+main()

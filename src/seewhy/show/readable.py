@@ -1,0 +1,56 @@
+"""Explanations as plain data for other programs: dicts, lists, numbers and text."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from seewhy.explanation import Explanation
+from seewhy.show.statistics import statistics
+
+
+def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
+    """Provenance, and per picture its predictions and the map's statistics; valid as JSON.
+
+    With `maps`, the heatmaps too, as rows of numbers. Numbers have six significant digits;
+    NaN and infinities are None, and the statistics count them.
+    """
+    pictures = [_picture(one, maps) for one in explanation]
+    values = {
+        "provenance": vars(explanation.provenance),
+        "signed": explanation.signed,
+        "cost": vars(explanation.cost),
+        "notes": explanation.notes,
+        "pictures": pictures,
+    }
+    return _jsonable(values)
+
+
+def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
+    values = {
+        "source": one.batch.pictures[0].source,
+        "target": {"index": int(one.target[0]), "name": one.target_names[0]},
+        "probability": float(one.probabilities[0]),
+        "top": [{"name": name, "probability": p} for name, p in one.top()[0]],
+        "residual": None if one.residual is None else float(one.residual[0]),
+        "view": vars(one.batch.views[0]),
+        "statistics": vars(statistics(one.heatmap[0])),
+    }
+    return values | ({"heatmap": one.heatmap[0]} if maps else {})
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.6g}") if math.isfinite(value) else None
+        case bool() | int() | str() | None:
+            return value
+        case list() | tuple():
+            return [_jsonable(v) for v in value]
+        case Mapping():
+            return {str(k): _jsonable(v) for k, v in value.items()}
+        case Tensor() | np.ndarray() | np.generic():
+            return _jsonable(value.tolist())
+    return str(value)

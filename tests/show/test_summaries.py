@@ -1,0 +1,69 @@
+import dataclasses
+
+import pytest
+
+from seewhy.explanation import Cost
+from seewhy.show.text import caption, cost_text, number, percent, source_name, summary
+
+
+def test_summary_says_what_where_and_at_what_cost(explanation):
+    text = summary(explanation)
+    assert text == explanation.summary()
+    for part in (
+        "tabby, probability 0.844",
+        "integrated-gradients at features.3 (found) · small/net",
+        "% for, ",
+        "from the left",
+        "of the picture",
+        "0.3 % missing from the promised sum",
+        "20 % missing from the promised sum",
+        "20 forwards, 20 backwards · 1 of them shared · 0.5 s",
+        "the reference is a black picture",
+    ):
+        assert part in text
+
+
+def test_summary_does_not_hide_a_broken_map(broken):
+    text = summary(broken)
+    assert "13 values (6.8 %) are not finite" in text
+    assert "every value is zero" in text
+    assert "nowhere" in text
+
+
+def test_caption_is_one_line(explanation):
+    asked = dataclasses.replace(explanation.provenance, layer_chosen=False)
+    asked = dataclasses.replace(explanation, provenance=asked)
+    assert caption(explanation) == (
+        "tabby 0.84 · integrated-gradients at features.3 (found) · small/net"
+    )
+    assert "features.3 (asked)" in caption(asked)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (0.0001, "< 0.1 %"),
+        (0.003, "0.3 %"),
+        (0.412, "41 %"),
+        (0.995, "99.5 %"),
+        (1.0, "100 %"),
+        (float("nan"), "not a number"),
+    ],
+)
+def test_percent(share, text):
+    assert percent(share) == text
+
+
+def test_number_has_a_minus_sign_and_no_negative_zero():
+    assert [number(v) for v in (-0.0, -1.23456, 1e-9)] == ["0", "−1.23", "1e-09".replace("-", "−")]
+
+
+def test_cost_counts_one_and_many():
+    assert cost_text(Cost(1.0, 0.0)) == "1 forward, 0 backwards"
+    assert cost_text(Cost(1200.0, 1.0, 2.0)) == "1,200 forwards, 1 backward · 2 s"
+
+
+def test_source_name_hides_the_folders(explanation):
+    assert source_name(explanation, 0) == "b>.png"
+    assert source_name(explanation, 1) == "array"

@@ -1,0 +1,409 @@
+"""What every attribution method promises, on every network: a new method is tested at once."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import seewhy
+from networks import CLASSES, NETWORKS, Body, as_model
+from seewhy.attribution.method import REGISTRY, Attribution
+from seewhy.errors import NotApplicable
+from seewhy.explanation import Explanation
+from seewhy.recording import Reading
+
+METHODS = sorted(seewhy.methods())
+RANDOM = sorted(name for name, method in seewhy.methods().items() if method.random)
+
+NO_RECTIFIER = {"vit", "vit_with_registers", "swin_like", "convnext_like"}
+NO_GRID = {"perceptron", "no_modules"}
+NO_LINEAR_HEAD_ON_MEANS = {
+    "rectifier_after_the_last_module",
+    "residual",
+    "concatenation",
+    "channel_shuffle",
+    "squeeze_and_excite",
+    "view_head",
+    "hidden_layer",
+    "users_hook",
+    "vit",
+    "vit_with_registers",
+    "convnext_like",
+}
+
+# Method -> the networks it has no meaning for. A method that is not listed yet may say so anywhere.
+NOT_APPLICABLE = {
+    "cam": NO_GRID | NO_LINEAR_HEAD_ON_MEANS,
+    "deconvnet": NO_RECTIFIER,
+    "grad-cam": NO_GRID,
+    "gradient": set(),
+    "guided-backprop": NO_RECTIFIER,
+    "input-x-gradient": set(),
+    "integrated-gradients": set(),
+    "smoothgrad": set(),
+}
+
+APPLICABLE = [(m, n) for m in METHODS for n in NETWORKS if n not in NOT_APPLICABLE.get(m, ())]
+
+each_method = pytest.mark.parametrize("method", METHODS)
+each_network = pytest.mark.parametrize("network", NETWORKS)
+each_applicable = pytest.mark.parametrize(("method", "network"), APPLICABLE)
+
+
+@cache
+def undisturbed(method: str, network: str) -> Explanation | NotApplicable:
+    """The explanation, or the reason why there is none, with nothing special going on."""
+    case = NETWORKS[network]
+    try:
+        return seewhy.explain(case.model(), case.pixels(), method)
+    except NotApplicable as reason:
+        return reason
+
+
+def explanation(method: str, network: str) -> Explanation:
+    found = undisturbed(method, network)
+    if isinstance(found, NotApplicable):
+        pytest.skip(f"not applicable: {found}")
+    return found
+
+
+def assert_same(a: Explanation, b: Explanation) -> None:
+    """Bit for bit."""
+    assert torch.equal(a.heatmap, b.heatmap)
+    assert torch.equal(a.attribution, b.attribution)
+    assert torch.equal(a.logits, b.logits)
+    assert torch.equal(a.target, b.target)
+
+
+def assert_close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> None:
+    """To `tolerance` of the largest value of each picture."""
+    scale = b.abs().flatten(1).amax(1).clamp_min(1e-12)
+    difference = (a - b).abs().flatten(1).amax(1)
+    assert bool((difference <= tolerance * scale).all()), (difference / scale).tolist()
+
+
+@each_method
+@each_network
+def test_applies_exactly_where_it_has_a_meaning(method: str, network: str):
+    found = undisturbed(method, network)
+    refused = isinstance(found, NotApplicable)
+    if refused:
+        assert "\n" not in str(found)
+        assert len(str(found)) > 20
+    if method in NOT_APPLICABLE:
+        assert refused == (network in NOT_APPLICABLE[method])
+
+
+@each_applicable
+def test_shapes_and_values(method: str, network: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    pixels = case.pixels()
+    assert e.heatmap.shape == (3, *case.shape[1:])
+    assert e.attribution.ndim == 4 and len(e.attribution) == 3
+    assert e.logits.shape == (3, CLASSES) and e.logits.dtype == torch.float32
+    for values in (e.heatmap, e.attribution):
+        assert values.dtype == torch.float32 and not values.requires_grad
+        assert bool(values.isfinite().all())
+        assert bool(values.any()), "all zero"
+    if not e.signed:
+        assert bool((e.heatmap >= 0).all())
+    assert torch.equal(e.target, e.logits.argmax(1))
+    assert torch.equal(e.batch.pixels, pixels)
+    assert e.method == method and e.cost.forwards >= 1
+
+
+@each_network
+def test_logits_are_those_of_the_normalised_pixels(network: str):
+    case = NETWORKS[network]
+    net = case.build()
+    for module in net.modules():
+        module.training = False
+    channels = case.shape[0]
+    mean = torch.tensor([0.4, 0.5, 0.6][:channels]).view(1, -1, 1, 1)
+    std = torch.tensor([0.2, 0.25, 0.3][:channels]).view(1, -1, 1, 1)
+    dtype = next(net.parameters()).dtype
+    with torch.no_grad():
+        output = net(((case.pixels() - mean) / std).to(dtype))
+    output = getattr(output, "logits", output)
+    output = output["logits"] if isinstance(output, dict) else output
+    output = output[0] if isinstance(output, tuple) else output
+    assert_close(case.model()(case.pixels()), output)
+
+
+@each_applicable
+def test_same_map_whatever_the_state_of_things(method: str, network: str):
+    """Training mode, frozen weights, pixels that ask for gradients, another global seed."""
+    case, e = NETWORKS[network], explanation(method, network)
+    net = case.build().requires_grad_(False)
+    for module in net.modules():
+        module.training = True
+    pixels = case.pixels().requires_grad_()
+    with torch.random.fork_rng():
+        torch.manual_seed(12345)
+        assert_same(seewhy.explain(as_model(net, case.shape[0]), pixels, method), e)
+    assert pixels.grad is None and pixels.requires_grad
+    assert torch.equal(pixels.detach(), case.pixels())
+
+
+@each_network
+@pytest.mark.parametrize("method", RANDOM)
+def test_other_seed_other_map(method: str, network: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    other = seewhy.explain(case.model(), case.pixels(), method, seed=1)
+    assert not torch.equal(other.heatmap, e.heatmap)
+    assert (other.provenance.seed, e.provenance.seed) == (1, 0)
+
+
+@each_applicable
+def test_batch_equals_singles(method: str, network: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    model = case.model()
+    for i, pixels in enumerate(case.pixels()):
+        one = seewhy.explain(model, pixels[None], method)
+        assert torch.equal(one.target, e.target[i : i + 1])
+        assert_close(one.heatmap, e.heatmap[i : i + 1])
+        assert_close(one.attribution, e.attribution[i : i + 1])
+
+
+@each_applicable
+def test_batch_size_does_not_matter(method: str, network: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    parts = seewhy.explain(case.model(), case.pixels(), method, batch_size=2)
+    assert_close(parts.heatmap, e.heatmap)
+    assert_close(parts.logits, e.logits)
+    assert len(parts.batch.pictures) == len(parts.batch.views) == 3
+
+
+@each_method
+@each_network
+def test_leaves_no_trace(method: str, network: str, unchanged: Callable):
+    case = NETWORKS[network]
+    net = case.build()
+    model = as_model(net, case.shape[0])
+    for number, module in enumerate(net.modules()):
+        module.training = number % 3 == 1
+    first, *others = net.parameters()
+    first.grad = torch.ones_like(first)
+    for parameter in others[::2]:
+        parameter.requires_grad_(False)
+    with unchanged(net), suppress(NotApplicable):
+        seewhy.explain(model, case.pixels(), method)
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@each_applicable
+@pytest.mark.parametrize("mode", MODES)
+def test_the_callers_mode_does_not_reach_in(method: str, network: str, mode: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    model = case.model()
+    with MODES[mode]():
+        assert_same(seewhy.explain(model, case.pixels(), method), e)
+
+
+@each_method
+def test_a_model_can_be_made_in_inference_mode(method: str):
+    case = NETWORKS["batch_norm"]
+    net = case.build()
+    with torch.inference_mode():
+        e = seewhy.explain(as_model(net), case.pixels(), method)
+    assert_same(e, undisturbed(method, "batch_norm"))
+
+
+@each_method
+def test_a_network_made_in_inference_mode_works_or_says_why_not(method: str):
+    case = NETWORKS["batch_norm"]
+    with torch.inference_mode():
+        net = case.build()
+    try:
+        e = seewhy.explain(as_model(net), case.pixels(), method)
+    except seewhy.SeewhyError as error:
+        assert "inference" in str(error) and "\n" not in str(error)
+    else:
+        assert_close(e.heatmap, undisturbed(method, "batch_norm").heatmap)
+
+
+@each_network
+def test_a_panel_says_what_its_methods_say(network: str):
+    case = NETWORKS[network]
+    panel = seewhy.compare(case.model(), case.pixels())
+    alone = {method: undisturbed(method, network) for method in METHODS}
+    refused = {name: str(e) for name, e in alone.items() if isinstance(e, NotApplicable)}
+    assert dict(panel.skipped) == refused
+    assert {e.method for e in panel} == set(METHODS) - set(refused)
+    for e in panel:
+        assert_close(e.heatmap, alone[e.method].heatmap)
+        assert e.cost.forwards == alone[e.method].cost.forwards
+
+
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [(m, n) for m, n in APPLICABLE if n in ("batch_norm", "residual_in_place", "vit", "swin_like")],
+)
+def test_bfloat16_says_nearly_the_same(method: str, network: str):
+    case, e = NETWORKS[network], explanation(method, network)
+    fast = seewhy.explain(case.model(), case.pixels(), method, e.target, precision="fast")
+    assert fast.provenance.precision == "fast"
+    assert not torch.equal(fast.logits, e.logits)
+    alike = torch.corrcoef(torch.stack([fast.heatmap.flatten(), e.heatmap.flatten()]))[0, 1]
+    assert alike > 0.9
+
+
+# Exceptions
+
+
+class Trap(nn.Module):
+    """Raises at its n-th forward from now on, and after it."""
+
+    def __init__(self, error: type[BaseException]):
+        super().__init__()
+        self.error, self.left = error, 10**9
+
+    def forward(self, x: Tensor) -> Tensor:
+        if vars(self)["left"] <= 0:
+            raise self.error("sprung")
+        vars(self)["left"] -= 1
+        return x
+
+
+@each_method
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize("warm", [False, True], ids=["first-use", "later-use"])
+def test_an_exception_in_the_network_leaves_no_trace(
+    method: str, error: type[BaseException], after: int, warm: bool, unchanged: Callable
+):
+    case = NETWORKS["batch_norm"]
+    trap = Trap(error)
+    net = nn.Sequential(case.build(), trap).train()
+    model = as_model(net)
+    if warm:
+        seewhy.explain(model, case.pixels(), method)
+    trap.left = after
+    raised = nullcontext() if _gets_through(model, method, trap, after) else pytest.raises(error)
+    with unchanged(net), raised:
+        seewhy.explain(model, case.pixels(), method, batch_size=1)
+
+
+def _gets_through(model: seewhy.Model, method: str, trap: Trap, after: int) -> bool:
+    """Whether the method needs no more forwards than that: counted on an equal model."""
+    case = NETWORKS["batch_norm"]
+    counting = Trap(RuntimeError)
+    twin = as_model(nn.Sequential(case.build(), counting))
+    twin._memory_format, twin._anatomies = model._memory_format, dict(model._anatomies)
+    before = counting.left
+    seewhy.explain(twin, case.pixels(), method, batch_size=1)
+    return before - counting.left <= after
+
+
+@pytest.fixture
+def registry() -> Iterator[None]:
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+def failing_method(error: BaseException, when: str) -> type[seewhy.Method]:
+    @dataclass(frozen=True)
+    class Failing(seewhy.Method):
+        """Fails."""
+
+        name = "failing"
+        question = "What if?"
+        source = "this test"
+        signed = True
+
+        def readings(self, model, pixels):
+            if when == "readings":
+                raise error
+            return [Reading(), Reading(model.find_layer(pixels))]
+
+        def attribute(self, recording):
+            recording.gradient()
+            np.random.default_rng(0).random()
+            raise error
+
+    return Failing
+
+
+@pytest.mark.parametrize("when", ["readings", "attribute"])
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), NotApplicable("why not")])
+def test_an_exception_in_a_method_leaves_no_trace(
+    error: BaseException, when: str, registry: None, unchanged: Callable
+):
+    case = NETWORKS["dropout"]
+    net = case.build()
+    model = as_model(net)
+    with unchanged(net), pytest.raises(type(error)):
+        seewhy.explain(model, case.pixels(), failing_method(error, when))
+
+
+def test_a_method_that_does_not_apply_is_skipped_with_its_reason(registry: None):
+    case = NETWORKS["batch_norm"]
+    failing_method(NotApplicable("why not"), "attribute")
+    panel = seewhy.compare(case.model(), case.pixels(), ["gradient", "failing"])
+    assert [e.method for e in panel] == ["gradient"]
+    assert panel.skipped == (("failing", "why not"),)
+    with pytest.raises(NotApplicable, match="why not"):
+        panel["failing"]
+
+
+# The registry
+
+
+def test_a_method_is_registered_by_defining_it(registry: None):
+    @dataclass(frozen=True)
+    class Brightness(seewhy.Method):
+        """How bright each pixel is, times `factor`."""
+
+        name = "brightness"
+        question = "Where is it bright?"
+        source = "this test"
+        signed = False
+
+        factor: float = 1.0
+
+        def readings(self, model, pixels):
+            return []
+
+        def attribute(self, recording):
+            values = self.factor * recording.pixels.detach().float()
+            return Attribution(values, values.sum(1))
+
+    assert seewhy.methods()["brightness"] is Brightness
+    assert Brightness.summary() == "How bright each pixel is, times `factor`."
+    pixels = torch.rand(2, 3, 8, 8)
+    e = seewhy.explain(as_model(Body()), pixels, "brightness", factor=2.0)
+    torch.testing.assert_close(e.heatmap, 2 * pixels.sum(1))
+    assert e.provenance.parameters == {"factor": 2.0}
+    assert e.provenance.seed is None
+
+
+def test_the_registry_is_handed_out_as_a_copy():
+    seewhy.methods().clear()
+    assert sorted(seewhy.methods()) == METHODS
+
+
+@each_method
+def test_a_method_describes_itself(method: str):
+    cls = seewhy.methods()[method]
+    assert cls.name == method == method.lower() and "_" not in method
+    assert cls.question.endswith("?") and "\n" not in cls.question
+    assert any(character.isdigit() for character in cls.source), "a source has a year"
+    assert cls.summary()
+    assert hash(cls()) == hash(cls())
+    with pytest.raises(AttributeError):
+        cls().name = "other"
+    if cls.reads_layer:
+        assert "layer" in cls().parameters
