@@ -83,8 +83,8 @@ def compare(
 
 
 def methods() -> dict[str, type[Method]]:
-    """Every attribution method by name."""
-    return dict(REGISTRY)
+    """Every attribution method by name, in alphabetical order."""
+    return dict(sorted(REGISTRY.items()))
 
 
 def as_model(model: "Model | nn.Module | str") -> Model:
@@ -106,7 +106,7 @@ def parse_methods(
     `layer` goes to those that read one.
     """
     if methods == "all":
-        methods = list(REGISTRY)
+        methods = sorted(REGISTRY)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
     if not methods:

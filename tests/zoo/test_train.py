@@ -9,7 +9,14 @@ from seewhy.zoo.network import SceneNet
 from seewhy.zoo.train import Settings, card, main, train, training_pictures, write
 
 TINY = Settings(
-    "tiny", Shortcut("mug", 0.9), pictures=96, epochs=2, batch=16, widths=(8, 8, 8), held_out=20
+    "tiny",
+    "A test.",
+    Shortcut("mug", 0.9),
+    pictures=96,
+    epochs=2,
+    batch=16,
+    widths=(8, 8, 8),
+    held_out=20,
 )
 
 

@@ -31,14 +31,19 @@ def report(
     panels: Sequence[Explanation | Panel],
     path: str | Path,
     title: str | None = None,
+    lead: str | None = None,
 ) -> None:
-    """Write a report on all pictures of the panels to `path`, whole or not at all."""
-    write_bytes(path, report_html(panels, title).encode())
+    """Write a report on all pictures of the panels to `path`, whole or not at all.
+
+    `lead` is a paragraph that stands under the title.
+    """
+    write_bytes(path, report_html(panels, title, lead).encode())
 
 
 def report_html(
     panels: Sequence[Explanation | Panel],
     title: str | None = None,
+    lead: str | None = None,
 ) -> str:
     """The report as text; see `report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -63,6 +68,7 @@ def report_html(
 
     return environment.get_template("report.html.j2").render(
         title=title or f"Why {', '.join(models)} decides as it does",
+        lead=lead,
         models=models,
         style=inline("report.css"),
         script=inline("report.js"),
@@ -100,6 +106,7 @@ def _picture(panel: Panel, index: int) -> dict[str, Any]:
         "frame": _frame(view),
         "pixelated": {"stage": min(view.size) < TINY, "original": min(view.original) < TINY},
         "target": target,
+        "model": first.provenance.model,
         "top": [{"name": n, "probability": p, "explained": (n, p) == explained} for n, p in top],
         "cards": [_card(e, index) for e in panel.explanations],
         "skipped": panel.skipped,
