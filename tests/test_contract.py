@@ -259,6 +259,27 @@ def test_bfloat16_says_nearly_the_same(method: str, network: str):
     assert alike > 0.9
 
 
+TWINS = {
+    "returns_dict": "reused_relu",
+    "returns_tuple": "reused_relu",
+    "returns_object": "reused_relu",
+    "parametrised": "reused_relu",
+    "checkpointed": "reused_relu",
+    "rectifier_without_its_result": "functional_relu",
+    "frozen": "batch_norm",
+    "double": "batch_norm",
+    "data_parallel": "batch_norm",
+}
+
+
+@each_method
+@pytest.mark.parametrize("network", TWINS)
+def test_networks_that_compute_the_same_have_the_same_maps(method: str, network: str):
+    e, twin = explanation(method, network), explanation(method, TWINS[network])
+    assert_close(e.logits, twin.logits)
+    assert_close(e.heatmap, twin.heatmap, 1e-3)
+
+
 # Exceptions
 
 

@@ -5,10 +5,10 @@ Every expected name was checked by hand against the source of the network.
 
 import pytest
 import torch
-from networks import NETWORKS, Body
 from torch import Tensor, nn
 
 import seewhy
+from networks import NETWORKS, Body
 from seewhy.addresses import Address
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import CLASSES, NETWORKS, Body
 from torch import Tensor, nn
 
 import seewhy
+from networks import CLASSES, NETWORKS, Body
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.images import Preparation
 
@@ -50,7 +50,9 @@ def test_a_bad_construction_ends_in_one_line(arguments: dict):
     assert one_line(caught.value)
 
 
-@pytest.mark.parametrize("net", [None, "resnet50", Body, lambda x: x, 3], ids=str)
+@pytest.mark.parametrize(
+    "net", [None, "resnet50", Body, len, 3], ids=["None", "a name", "a class", "a function", "3"]
+)
 def test_only_networks_can_be_wrapped(net):
     with pytest.raises(SeewhyError, match=r"torch\.nn\.Module, got"):
         seewhy.Model(net)

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import NETWORKS, Body
 
 import seewhy
+from networks import NETWORKS, Body
 from seewhy.errors import SeewhyError
 from seewhy.recording import INPUT, Reading, Settings, recorded
 from seewhy.rules import DECONVNET, GRADIENT, GUIDED
@@ -90,9 +90,9 @@ def test_the_network_is_given_back(unchanged: Callable):
             seewhy.Model(net), pixels, [Reading("second")], None, Settings()
         ) as recording:
             recording.gradient("second")
-        with pytest.raises(SeewhyError, match="out of range"):
-            with recorded(seewhy.Model(net), pixels, [Reading("second")], 99, Settings()):
-                pass
+        refused = pytest.raises(SeewhyError, match="out of range")
+        with refused, recorded(seewhy.Model(net), pixels, [Reading("second")], 99, Settings()):
+            pass
 
 
 @pytest.mark.parametrize(

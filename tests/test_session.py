@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from networks import NETWORKS
 from torch import nn
 
+from networks import NETWORKS
 from seewhy.session import borrowed
 
 
@@ -19,18 +19,16 @@ def net() -> nn.Module:
 
 
 def test_evaluation_mode_and_frozen_weights_inside(net: nn.Module, unchanged: Callable):
-    with unchanged(net):
-        with borrowed(net):
-            assert not any(module.training for module in net.modules())
-            assert not any(p.requires_grad for p in net.parameters())
-            assert torch.is_grad_enabled()
+    with unchanged(net), borrowed(net):
+        assert not any(module.training for module in net.modules())
+        assert not any(p.requires_grad for p in net.parameters())
+        assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_given_back_after_an_exception(net: nn.Module, unchanged: Callable, error: type):
-    with unchanged(net), pytest.raises(error):
-        with borrowed(net):
-            raise error
+    with unchanged(net), pytest.raises(error), borrowed(net):
+        raise error
 
 
 def test_borrowed_twice(net: nn.Module, unchanged: Callable):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import CLASSES, NETWORKS, Body
 from torch import Tensor, nn
 
 import seewhy
+from networks import CLASSES, NETWORKS, Body
 from seewhy import ablate, add, capture, edited, replace, scale
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.tap import first_tensor

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import NETWORKS
 from torch import Tensor, nn
 
+from networks import NETWORKS
 from seewhy.rules import DECONVNET, GRADIENT, GUIDED, Rules
 from seewhy.session import borrowed
 from seewhy.tape import Tape

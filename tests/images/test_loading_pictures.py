@@ -209,7 +209,7 @@ def test_a_missing_file_names_its_neighbours(tmp_path):
     gradient().save(tmp_path / "dog.jpg")
     with pytest.raises(SeewhyError) as error:
         load_picture(tmp_path / "dig.jpg")
-    assert message(error) == f"no picture {tmp_path / 'dig.jpg'}; did you mean dog.jpg?"
+    assert message(error) == f"no picture file {tmp_path / 'dig.jpg'}; did you mean dog.jpg?"
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -1,17 +1,22 @@
 """`seewhy compare`: several methods on the same pictures, in one report."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from seewhy.attribution.method import Method
+from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
 from seewhy.cli.places import check_suffix, check_writable
 from seewhy.cli.progress import progress
+from seewhy.errors import SeewhyError
 from seewhy.explaining import compare as compare_methods
 from seewhy.explaining import parse_methods
-from seewhy.images import find_pictures, load_picture
+from seewhy.explanation import Panel
+from seewhy.images import load_picture
 from seewhy.show.readable import readable
 
 SUFFIXES = (".html", ".png", ".npz", ".safetensors", ".json")
@@ -37,25 +42,35 @@ def compare(
     output
         The file to write, by suffix: .html, .png, .npz, .safetensors or .json.
     """
-    chosen = parse_methods(methods, run.layer)
+    chosen = _chosen(methods, run.layer)
     check_writable(check_suffix(output, SUFFIXES))
-    files = find_pictures(pictures)
-    loaded = [load_picture(file) for file in files]
-    keywords = {k: v for k, v in run.keywords.items() if k != "layer"}
+    loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(run.quiet) as tell:
-        panel = compare_methods(model.open(), loaded, chosen, progress=tell, **keywords)
+        panel = compare_methods(model.open(), loaded, chosen, progress=tell, **run.keywords)
     panel.save(output)
     if run.json:
-        skipped = [{"method": name, "reason": reason} for name, reason in panel.skipped]
-        result = {"file": str(output), "skipped": skipped}
-        result["explanations"] = [readable(e) for e in panel]
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        print(json.dumps(_as_data(panel, output), ensure_ascii=False, indent=2))
     elif not run.quiet:
-        first = panel.explanations[0] if panel.explanations else None
-        for i, file in enumerate(files):
-            if first:
-                name, probability = first.target_names[i], float(first.probabilities[i])
-                print(f"{file.name}: {name}, probability {probability:.3f}")
-        for name, reason in panel.skipped:
-            print(f"left out {name}: {reason}")
-        print(f"written   {output}")
+        print("\n".join([*_lines(panel), f"written   {output}"]))
+
+
+def _chosen(methods: str, layer: str | None) -> list[Method]:
+    chosen = parse_methods(methods, layer)
+    if layer is not None and not any(method.reads_layer for method in chosen):
+        raise SeewhyError(f"none of {methods} reads a layer; leave --layer away")
+    return chosen
+
+
+def _as_data(panel: Panel, output: Path) -> dict[str, object]:
+    skipped = [{"method": name, "reason": reason} for name, reason in panel.skipped]
+    explanations = [readable(explanation) for explanation in panel]
+    return {"file": str(output), "skipped": skipped, "explanations": explanations}
+
+
+def _lines(panel: Panel) -> Sequence[str]:
+    """What was explained, once per picture, and what could not be asked."""
+    lines = []
+    for one in panel.explanations[0] if panel.explanations else ():
+        (picture,), (name,) = one.batch.pictures, one.target_names
+        lines.append(f"{picture.source}: {name}, probability {float(one.probabilities[0]):.3f}")
+    return lines + [f"left out {name}: {reason}" for name, reason in panel.skipped]

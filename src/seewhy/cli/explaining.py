@@ -2,26 +2,22 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from seewhy.attribution.method import Method, as_method
-from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
-from seewhy.cli.places import check_suffix, check_writable, make_folder, names_in
+from seewhy.attribution.method import Method
+from seewhy.cli.jobs import Job, pictures_of, plan
+from seewhy.cli.loading import batches
+from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
 from seewhy.cli.progress import progress
-from seewhy.cli.settings import parse_settings
+from seewhy.cli.settings import configured
 from seewhy.errors import SeewhyError
 from seewhy.explaining import explain as explain_pictures
 from seewhy.explanation import Explanation
-from seewhy.images import Picture, find_pictures, load_picture
-from seewhy.model import Model
 from seewhy.show.readable import readable
-
-SUFFIXES = (".png", ".npz", ".safetensors", ".json", ".html")
 
 
 def explain(
@@ -29,10 +25,12 @@ def explain(
     /,
     *,
     method: str = "grad-cam",
+    set_: Annotated[
+        tuple[str, ...], Parameter(name=["--set", "-s"], negative=(), show_default=False)
+    ] = (),
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])] = (),
     format_: Annotated[str, Parameter(name="--format")] = "png",
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    resume: Annotated[bool, SWITCH] = False,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> int:
@@ -44,111 +42,104 @@ def explain(
         Picture files, or folders of them.
     method
         One of `seewhy methods`.
+    set_
+        A hyperparameter of the method, as name=value; see `seewhy methods NAME`.
     output
         For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
         For several the folder, made if need be. By default dog.grad-cam.png right here.
-    set_
-        A hyperparameter of the method, as name=value; see `seewhy methods NAME`.
     format_
-        The suffix of the files when there are several pictures.
+        The suffix of the files when no file is named: png, npz, safetensors, json or html.
     resume
         Leave out pictures whose file is already there.
     """
-    files = find_pictures(pictures)
-    chosen = as_method(method, layer=run.layer, **parse_settings(method, set_))
-    plan = _plan(files, pictures, output, chosen, format_, run)
-    todo = [job for job in plan if not (resume and job.path and job.path.exists())]
-    failures: list[str] = []
-    results: list[dict[str, Any]] = []
-    opened = model.open()
-    with progress(run.quiet) as tell:
-        for done, part in _batches(todo, run.batch_size, len(plan) > 1, failures):
-            explanation = _explained(opened, [p for _, p in part], chosen, run, tell, done, todo)
-            for (job, _), one in zip(part, explanation, strict=True):
-                if job.path:
-                    one.save(job.path)
-                _say(one, job, run, results)
-    if run.json:
-        print(json.dumps(results, ensure_ascii=False, indent=2))
-    for failure in failures:
-        print(f"seewhy: left out: {failure}", file=sys.stderr)
-    return 2 if failures else 0
+    chosen = configured(method, run.layer, set_)
+    jobs = _jobs(pictures, output, chosen, format_, run.json, resume)
+    todo = [job for job in jobs if not (resume and job.done)]
+    outcome = Outcome(run, todo, len(jobs) - len(todo))
+    try:
+        if todo:
+            _work(model, chosen, outcome)
+    except KeyboardInterrupt:
+        outcome.close()
+        raise KeyboardInterrupt(outcome.so_far()) from None
+    return outcome.close()
 
 
-@dataclass(frozen=True)
-class Job:
-    """A picture and the file that its explanation goes to, if any."""
-
-    picture: Path
-    path: Path | None
-
-
-def _plan(
-    files: Sequence[Path],
-    asked: Sequence[Path],
+def _jobs(
+    pictures: Sequence[Path],
     output: Path | None,
     method: Method,
     suffix: str,
-    run: RunOptions,
+    as_json: bool,
+    resume: bool,
 ) -> list[Job]:
-    """Where each explanation goes; refuses before any work what could not be written after it."""
-    suffix = f".{suffix.lstrip('.')}"
-    check_suffix(Path(f"out{suffix}"), SUFFIXES)
-    if output is None and run.json:
-        return [Job(file, None) for file in files]
-    single = len(files) == 1 and not Path(asked[0]).is_dir()
-    if single and (output is None or not output.is_dir()):
-        path = output or names_in(Path(), files, method.name, suffix)[0]
-        return [Job(files[0], check_writable(check_suffix(path, SUFFIXES)))]
-    folder = output or Path()
-    if folder.suffix.lower() in SUFFIXES:
-        raise SeewhyError(f"{len(files)} pictures cannot go into one file {folder}; name a folder")
-    paths = names_in(make_folder(folder), files, method.name, suffix)
-    check_writable(paths[0])
-    return [Job(file, path) for file, path in zip(files, paths, strict=True)]
+    """With `--json` and no output, nothing but the JSON is written."""
+    if output is not None or not as_json:
+        return plan(pictures, output, method.name, suffix)
+    if resume:
+        raise SeewhyError("--resume needs files to go on from; name their folder with --output")
+    return [Job(picture, None) for picture in pictures_of(pictures)]
 
 
-def _batches(
-    jobs: Sequence[Job], size: int, several: bool, failures: list[str]
-) -> Iterator[tuple[int, list[tuple[Job, Picture]]]]:
-    """Batches of loaded pictures; of several, one that cannot be read is noted and left out."""
-    for start in range(0, len(jobs), max(size, 1)):
-        part = []
-        for job in jobs[start : start + size]:
-            try:
-                part.append((job, load_picture(job.picture)))
-            except SeewhyError as error:
-                if not several:
-                    raise
-                failures.append(str(error))
-        if part:
-            yield start, part
+def _work(model: ModelOptions, method: Method, outcome: "Outcome") -> None:
+    opened, run, todo = model.open(), outcome.run, outcome.todo
+    with progress(run.quiet) as tell:
+        for part, batch in batches(opened, todo, run.batch_size, outcome.left_out):
+            within = _within(tell, outcome.seen, len(part), len(todo))
+            explanation = explain_pictures(opened, batch, method, progress=within, **run.keywords)
+            for job, one in zip(part, explanation, strict=True):
+                outcome.add(job, one)
 
 
-def _explained(
-    model: Model,
-    pictures: Sequence[Picture],
-    method: Method,
-    run: RunOptions,
-    tell: Any,
-    done: int,
-    todo: Sequence[Job],
-) -> Explanation:
-    share = len(pictures) / len(todo)
-    keywords = {k: v for k, v in run.keywords.items() if k != "layer"}
-    return explain_pictures(
-        model,
-        pictures,
-        method,
-        progress=lambda what, part: tell(what, done / len(todo) + part * share),
-        **keywords,
+def _within(
+    tell: Callable[[str, float], None], before: int, now: int, total: int
+) -> Callable[[str, float], None]:
+    """Progress of one batch as progress of the whole."""
+    return lambda what, share: tell(
+        f"{what}, picture {before + 1} of {total}" if total > 1 else what,
+        (before + share * now) / total,
     )
 
 
-def _say(one: Explanation, job: Job, run: RunOptions, results: list[dict[str, Any]]) -> None:
-    if run.json:
-        written = {"file": None if job.path is None else str(job.path)}
-        results.append(readable(one) | written)
-    elif not run.quiet:
-        print(one.summary())
-        print(f"written   {job.path}\n")
+class Outcome:
+    """What came of each job: saved and told as it comes, and summed up at the end."""
+
+    def __init__(self, run: RunOptions, todo: Sequence[Job], there_already: int):
+        self.run = run
+        self.todo = todo
+        self.left_out: list[str] = []
+        self._finished = 0
+        self._results: list[dict[str, Any]] = []
+        if there_already and not (run.json or run.quiet):
+            print(f"{there_already} of {there_already + len(todo)} are there already")
+
+    @property
+    def seen(self) -> int:
+        """How many pictures are finished or left out."""
+        return self._finished + len(self.left_out)
+
+    def add(self, job: Job, one: Explanation) -> None:
+        """Save one explanation, and tell of it."""
+        if job.path:
+            one.save(job.path)
+        self._finished += 1
+        if self.run.json:
+            written = {"file": None if job.path is None else str(job.path)}
+            self._results.append(readable(one) | written)
+        elif not self.run.quiet:
+            print(f"{one.summary()}\nwritten   {job.path}\n", flush=True)
+
+    def close(self) -> int:
+        """Print what was held back; the exit status."""
+        if self.run.json:
+            print(json.dumps(self._results, ensure_ascii=False, indent=2), flush=True)
+        for reason in self.left_out:
+            print(f"seewhy: left out: {reason}", file=sys.stderr)
+        return 2 if self.left_out else 0
+
+    def so_far(self) -> str:
+        """What an interrupted run leaves, and how to go on."""
+        if not self._finished:
+            return "nothing was finished"
+        way_out = "; add --resume to go on" if self.todo[0].path else ""
+        return f"{self._finished} of {len(self.todo)} pictures are finished{way_out}"

@@ -1,18 +1,21 @@
 """`seewhy methods`, `seewhy models`, `seewhy layers`: what there is."""
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from seewhy.attribution.method import Method, as_method
-from seewhy.cli.options import MODEL, ModelOptions
-from seewhy.cli.settings import describe
-from seewhy.errors import Unknown
+from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.settings import describe, meanings
+from seewhy.errors import SeewhyError, Unknown
 from seewhy.explaining import methods as all_methods
-from seewhy.sources import available
+from seewhy.layers import Anatomy
+from seewhy.sources import available, find_architecture
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+AsJson = Annotated[bool, Parameter(name="--json"), SWITCH]
 
 
 def methods(name: str | None = None, /, *, as_json: AsJson = False) -> None:
@@ -29,44 +32,72 @@ def methods(name: str | None = None, /, *, as_json: AsJson = False) -> None:
     if name is not None:
         found = {name: type(as_method(name))}
     if as_json:
-        print(json.dumps([_described(m) for m in found.values()], indent=2, ensure_ascii=False))
+        _print_json([_method_data(method) for method in found.values()])
     elif name is not None:
         _print_method(found[name])
     else:
-        width = max(len(n) for n in found)
-        for method in found.values():
-            print(f"{method.name:<{width}}  {method.question}")
+        _print_table([[method.name, method.question] for method in found.values()])
+        print("\n`seewhy methods NAME` describes one and its hyperparameters.")
 
 
-def models(prefix: str | None = None, /, *, as_json: AsJson = False) -> None:
-    """List the models that can be opened by name.
-
-    Parameters
-    ----------
-    prefix
-        Only names that start with this, such as torchvision/ or timm/vit.
-    as_json
-        Print JSON.
-    """
-    source, slash, _ = (prefix or "").partition("/")
-    names = available(source) if slash else available()
-    names = [n for n in names if n.startswith(prefix or "")]
-    if prefix and not names:
-        raise Unknown("model", prefix, available(), hint="`seewhy models` lists all")
-    print(json.dumps(names, indent=2) if as_json else "\n".join(names))
-
-
-def layers(*, model: ModelOptions = MODEL, as_json: AsJson = False) -> None:
-    """List a model's layers in the order they finish; a star marks the one found for CAMs.
+def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
+    """List the models that can be opened by name, or describe one and its classes.
 
     Parameters
     ----------
+    name
+        A model to describe, or how names start, such as torchvision/ or timm/vit.
     as_json
         Print JSON.
     """
-    opened = model.open()
-    anatomy = opened.anatomy()
-    rows: list[dict[str, Any]] = [
+    source, slash, _ = (name or "").partition("/")
+    valid = available(source) if slash else available()
+    if name in valid:
+        _print_model(name, as_json)
+        return
+    names = [known for known in valid if known.startswith(name or "")]
+    if name and not names:
+        raise Unknown("model", name, valid, hint="`seewhy models` lists all")
+    if as_json:
+        _print_json(names)
+    else:
+        print("\n".join(names))
+
+
+def layers(
+    name: str | None = None, /, *, model: ModelOptions = MODEL, as_json: AsJson = False
+) -> None:
+    """List a model's layers in the order they finish, with the one found for CAMs starred.
+
+    Parameters
+    ----------
+    name
+        The model; the same as --model.
+    as_json
+        Print JSON.
+    """
+    if name is not None and model.model not in (name, MODEL.model):
+        raise SeewhyError(f"two models are named, {name} and {model.model}; name one")
+    opened = dataclasses.replace(model, model=name or model.model).open()
+    rows = _layer_rows(opened.anatomy())
+    if as_json:
+        _print_json(rows)
+        return
+    shown = [
+        [
+            f"{'*' if row['chosen'] else ' '} {row['name']}",
+            row["kind"],
+            "x".join(map(str, row["output"])),
+            f"grid {row['grid']}" if row["grid"] else "",
+            f"{row['calls']} calls" if row["calls"] > 1 else "",
+        ]
+        for row in rows
+    ]
+    _print_table(shown)
+
+
+def _layer_rows(anatomy: Anatomy) -> list[dict[str, Any]]:
+    return [
         {
             "name": layer.name,
             "kind": layer.kind,
@@ -77,20 +108,9 @@ def layers(*, model: ModelOptions = MODEL, as_json: AsJson = False) -> None:
         }
         for layer in anatomy.layers.values()
     ]
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    width = max(len(row["name"]) for row in rows)
-    kind = max(len(row["kind"]) for row in rows)
-    for row in rows:
-        shape = "x".join(map(str, row["output"]))
-        calls = f"  {row['calls']} calls" if row["calls"] > 1 else ""
-        grid = f"  grid {row['grid']}" if row["grid"] else ""
-        star = "*" if row["chosen"] else " "
-        print(f"{star} {row['name']:<{width}}  {row['kind']:<{kind}}  {shape}{grid}{calls}")
 
 
-def _described(method: type[Method]) -> dict[str, Any]:
+def _method_data(method: type[Method]) -> dict[str, Any]:
     return {
         "name": method.name,
         "question": method.question,
@@ -100,8 +120,38 @@ def _described(method: type[Method]) -> dict[str, Any]:
 
 
 def _print_method(method: type[Method]) -> None:
-    print(f"{method.name}: {method.question}")
-    print(f"{method.summary()}")
+    print(f"{method.name}: {method.question}\n")
+    print(method.summary())
     print(f"Source: {method.source}")
-    for name, default in describe(method):
-        print(f"  --set {name}={default}")
+    explained = meanings(method)
+    rows = [[name, default, explained.get(name, "")] for name, default in describe(method)]
+    if rows:
+        print()
+        _print_table([["--set", "default", ""], *rows])
+
+
+def _print_model(name: str, as_json: bool) -> None:
+    known = find_architecture(name)
+    size = known.preparation.size
+    classes = known.classes or []
+    if as_json:
+        data = {"name": name, "size": size, "mean": known.mean, "std": known.std}
+        _print_json(data | {"class_count": known.count, "classes": classes})
+        return
+    pixels = f"{size[0]} x {size[1]} pixels" if size else "any size"
+    print(f"{name}: {known.count or 'an unknown number of'} classes, {pixels}")
+    if classes:
+        print()
+        _print_table([[str(index), label] for index, label in enumerate(classes)])
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False, indent=2))

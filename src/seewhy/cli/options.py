@@ -4,13 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from seewhy.errors import SeewhyError
 from seewhy.model import Model
+from seewhy.recording import Settings
 from seewhy.sources import open_model
 
+LARGEST_SEED = 2**32 - 1  # as NumPy's; a method may multiply it and still fit 64 bits
 
-@Parameter(name="*")
+# Help shows the groups in this order, after a command's own options.
+MODEL_GROUP = Group("Model", sort_key=1)
+RUN_GROUP = Group("Run", sort_key=2)
+SWITCH = Parameter(negative=(), show_default=False)
+
+
+@Parameter(name="*", group=MODEL_GROUP)
 @dataclass(frozen=True)
 class ModelOptions:
     """Which model, and where it runs."""
@@ -33,10 +42,13 @@ class ModelOptions:
         return open_model(self.model, self.weights, device=self.device, classes=classes)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=RUN_GROUP)
 @dataclass(frozen=True)
 class RunOptions:
-    """What is explained, and how it is computed."""
+    """What is explained, and how it is computed.
+
+    Raises `SeewhyError` for what no run can have, before a model is opened.
+    """
 
     target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None
     "The class to explain, by index or name; by default the most probable one."
@@ -53,16 +65,23 @@ class RunOptions:
     batch_size: int = 16
     "The most pictures in one forward."
 
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False
     "No progress bar and no summary."
 
-    json: bool = False
+    json: Annotated[bool, SWITCH] = False
     "Print results as JSON instead of a summary."
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise SeewhyError(f"--batch-size is at least 1, not {self.batch_size}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise SeewhyError(f"--seed is from 0 to {LARGEST_SEED}, not {self.seed}")
+        Settings(self.seed, self.precision, self.batch_size)  # knows the rest
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """What `explain` and `compare` take under the same names."""
-        names = ("target", "layer", "precision", "seed", "batch_size")
+        """What `explain` and `compare` take under the same names; the layer is the method's."""
+        names = ("target", "precision", "seed", "batch_size")
         return {name: getattr(self, name) for name in names}
 
 

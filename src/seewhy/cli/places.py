@@ -19,25 +19,31 @@ def check_suffix(path: Path, valid: Sequence[str]) -> Path:
 
 def check_writable(path: Path) -> Path:
     """`path` if a file can be made there; tried out, since rights alone do not tell."""
-    if path.is_dir():
-        raise SeewhyError(f"cannot write {path}: it is a folder; name a file in it")
-    trial = path.with_name(f".{path.name}.trial")
-    with atomic_write(trial):
-        pass
-    trial.unlink()
-    return path
+    try:
+        with atomic_write(path):
+            raise _TriedOut  # so that nothing is written
+    except _TriedOut:
+        return path
+
+
+class _TriedOut(Exception):
+    pass
 
 
 def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -> list[Path]:
-    """One file per picture in `folder`: dog.grad-cam.png; dog.jpg.grad-cam.png where two clash."""
-    stems = Counter(picture.stem for picture in pictures)
-    names = [p.stem if stems[p.stem] == 1 else p.name for p in pictures]
-    clashing = Counter(names)
-    unique = [
-        name if clashing[name] == 1 else f"{picture.parent.name}-{name}"
-        for name, picture in zip(names, pictures, strict=True)
-    ]
-    return [folder / f"{name}.{method}{suffix}" for name in unique]
+    """One file per picture in `folder`, such as dog.grad-cam.png.
+
+    Where two dogs clash: dog.jpg.grad-cam.png, or with the folders above that tell them apart.
+    """
+    whole = [picture.absolute().parts for picture in pictures]
+    names = [picture.stem for picture in pictures]
+    for depth in range(1, max(map(len, whole)) + 1):
+        clashing = {name for name, count in Counter(names).items() if count > 1}
+        names = [
+            "-".join(parts[-depth:]) if name in clashing else name
+            for name, parts in zip(names, whole, strict=True)
+        ]
+    return [folder / f"{name}.{method}{suffix}" for name in names]
 
 
 def make_folder(folder: Path) -> Path:
@@ -45,5 +51,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SeewhyError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        raise SeewhyError(
+            f"cannot make the folder {folder}: {error.strerror or error}; name another"
+        ) from error
     return folder

@@ -18,20 +18,33 @@ def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         yield lambda what, share: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else the bar would take what goes to a file
+    )
     task = bar.add_task("", total=1.0)
     begun = time.monotonic()
     started = False
 
     def tell(what: str, share: float) -> None:
         nonlocal started
+        bar.update(task, description=what, completed=share)
         if not started and time.monotonic() - begun > PATIENCE:
             bar.start()
             started = True
-        bar.update(task, description=what, completed=share)
 
     try:
         yield tell

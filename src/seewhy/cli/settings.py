@@ -1,35 +1,54 @@
 """Hyperparameters on the command line: `--set samples=50 --set noise=0.1`."""
 
 import dataclasses
+import inspect
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from seewhy.attribution.method import as_method
+from seewhy.attribution.method import REGISTRY, Method, as_method
 from seewhy.errors import SeewhyError
 
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
-def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
-    """Turn name=value words into hyperparameters of the method, each of its field's type."""
-    known = as_method(method).parameters
-    return dict(_parse(method, known, word) for word in settings)
+
+def configured(method: str, layer: str | None, settings: Sequence[str]) -> Method:
+    """The method with its name=value words, and `--layer` if it has a layer."""
+    plain = as_method(method)
+    given = dict(_parse(method, plain.parameters, word) for word in settings)
+    if layer is None:
+        return as_method(plain, **given)
+    if "layer" not in plain.parameters:
+        readers = [name for name in REGISTRY if "layer" in as_method(name).parameters]
+        raise SeewhyError(
+            f"{method} reads no layer; leave --layer away, or use one of {', '.join(readers)}"
+        )
+    if "layer" in given:
+        raise SeewhyError("the layer is given twice; leave out --layer or --set layer")
+    return as_method(plain, layer=layer, **given)
 
 
 def _parse(method: str, known: dict[str, Any], word: str) -> tuple[str, Any]:
-    name, equals, text = word.partition("=")
+    name, equals, text = (part.strip() for part in word.partition("="))
     if not equals:
         raise SeewhyError(f"--set expects name=value, such as samples=50, not {word!r}")
-    name = name.strip().replace("-", "_")
-    default = known.get(name)
-    value = _value(text.strip())
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+    name = name.replace("-", "_")
+    return name, _typed(f"{method}: {name}", known.get(name), text)
+
+
+def _typed(where: str, default: Any, text: str) -> Any:
+    """The value of `text` in the type of the default; what has none, such as a layer, is a word."""
+    if default is None or isinstance(default, str):
+        return text
+    value = _value(text)
+    if isinstance(default, float) and type(value) is int:
         value = float(value)
-    if name in known and default is not None and type(value) is not type(default):
-        expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    if type(value) is not type(default):
         raise SeewhyError(
-            f"{method}: {name} is {expected.get(type(default), 'something else')}, not {text!r}"
+            f"{where} is {EXPECTED.get(type(default), 'another value')}, not {text!r}"
         )
-    return name, value
+    return value
 
 
 def _value(text: str) -> Any:
@@ -39,7 +58,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def describe(method: Any) -> list[tuple[str, str]]:
+def describe(method: type[Method]) -> list[tuple[str, str]]:
     """The hyperparameters of a method class and their defaults, as written with --set."""
     fields = dataclasses.fields(method)
     return [(f.name, "found" if f.default is None else json.dumps(f.default)) for f in fields]
+
+
+def meanings(method: type[Method]) -> dict[str, str]:
+    """What each hyperparameter is, from the method's documentation: "- `samples`: ..."."""
+    text = " ".join((inspect.getdoc(method) or "").split())
+    return dict(re.findall(r"- `(\w+)`: (.*?)(?= - `|$)", text))

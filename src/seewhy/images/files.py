@@ -69,10 +69,10 @@ def _missing(path: Path, kind: str, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"no permission to read {path}; change its permissions or give another {kind} file"
     if not path.parent.is_dir():
-        return f"no {kind} {path}: there is no folder {path.parent}; check the path"
+        return f"no {kind} file {path}: there is no folder {path.parent}; check the path"
     offer = nearby(path)
     way_out = f"did you mean {', '.join(offer)}?" if offer else "check the name"
-    return f"no {kind} {path}; {way_out}"
+    return f"no {kind} file {path}; {way_out}"
 
 
 def _example(folder: Path, kind: str) -> str:

@@ -23,8 +23,16 @@ from seewhy.sources.weights import read_weights
 
 if TYPE_CHECKING:
     from seewhy.model import Model
+    from seewhy.sources.architecture import Architecture
 
-__all__ = ["as_device", "available", "open_model", "read_classes", "read_weights"]
+__all__ = [
+    "as_device",
+    "available",
+    "find_architecture",
+    "open_model",
+    "read_classes",
+    "read_weights",
+]
 
 # What stands before the slash; imported when asked for, so that `import seewhy` stays light.
 SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "huggingface"}
@@ -73,20 +81,28 @@ def available(prefix: str | None = None) -> list[str]:
     return [f"{key}/{name}" for name in _source(SOURCES[key]).names()]
 
 
-def _opened(name: str, weights: Any, classes: Classes | None) -> "Model":
+def find_architecture(name: str) -> "Architecture":
+    """What is known of a model by name without its weights: preprocessing, classes.
+
+    Raises `Unknown` with the nearest names, `SeewhyError` when its library is not installed.
+    """
     prefix, slash, rest = name.partition("/")
     if slash and prefix in SOURCES:
-        return _source(SOURCES[prefix]).architecture(rest).open(weights, classes)
+        return _source(SOURCES[prefix]).architecture(rest)
     if name in _source("bundled").names():
-        return _source("bundled").architecture(name).open(weights, classes)
+        return _source("bundled").architecture(name)
     if name.endswith(WEIGHT_SUFFIXES):
         raise SeewhyError(
             f"{name} is a file of weights, not a model; name the model too, such as "
             f"torchvision/resnet50 with weights={Path(name).name}"
         )
-    if ":" in name and not slash:
-        return _source("own").open_own(name, weights, classes)
     raise Unknown("model", name, available(), hint=_sources())
+
+
+def _opened(name: str, weights: Any, classes: Classes | None) -> "Model":
+    if ":" in name and "/" not in name and not name.endswith(WEIGHT_SUFFIXES):
+        return _source("own").open_own(name, weights, classes)
+    return find_architecture(name).open(weights, classes)
 
 
 def _installed(source: str) -> list[str]:

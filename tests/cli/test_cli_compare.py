@@ -1,0 +1,56 @@
+"""`seewhy compare` and `seewhy demo`."""
+
+import json
+from pathlib import Path
+
+from terminal import files_in
+
+from seewhy import methods
+from seewhy.show.files import load_panel
+
+
+def test_all_methods_go_into_one_report(here, seewhy):
+    out = seewhy("compare dog.jpg").fine()
+    assert files_in(here) == ["dog.jpg", "report.html"]
+    assert "written   report.html" in out
+    page = Path("report.html").read_text()
+    assert all(name in page for name in methods())
+
+
+def test_some_methods_on_several_pictures(photos, seewhy):
+    out = seewhy("compare photos --methods gradient,grad-cam -o out.npz").fine()
+    panel = load_panel("out.npz")
+    assert [e.method for e in panel] == ["gradient", "grad-cam"]
+    assert all(len(e) == 3 for e in panel)
+    assert all(f"{photos.name}/{name}: " in out for name in ("a.jpg", "b.png", "c.webp"))
+
+
+def test_what_does_not_apply_is_said(here, seewhy):
+    Path("two_layers.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3))\n"
+    )
+    out = seewhy("compare dog.jpg -m two_layers:make --methods gradient,grad-cam").fine()
+    assert "left out grad-cam: no layer" in out
+
+
+def test_json_names_the_file_and_what_was_skipped(here, seewhy):
+    said = json.loads(seewhy("compare dog.jpg --json --methods cam,gradient").fine())
+    assert said["file"] == "report.html"
+    assert said["skipped"] == []
+    assert [e["provenance"]["method"] for e in said["explanations"]] == ["cam", "gradient"]
+
+
+def test_a_layer_goes_to_the_methods_that_read_one(here, seewhy):
+    seewhy("compare dog.jpg --methods gradient,grad-cam --layer stages.1 -o out.npz").fine()
+    panel = load_panel("out.npz")
+    assert panel["grad-cam"].provenance.layer == "stages.1"
+    assert panel["gradient"].provenance.layer is None
+
+
+def test_the_demo_writes_pictures_and_a_report(here, seewhy):
+    out = seewhy("demo -q").fine()
+    assert str(Path("demo/report.html").resolve()) in out
+    assert Path("demo/report.html").stat().st_size > 10_000
+    assert list(Path("demo").glob("*.png"))
