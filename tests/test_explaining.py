@@ -81,7 +81,6 @@ def test_one_target_for_each_picture(model: seewhy.Model, target: list, batch_si
         ({"method": "grad-cam", "layer": "fc"}, "no rows and columns"),
         ({"method": "grad-cam", "layer": "a:b"}, "cannot read the address"),
         ({"method": "grad-cam", "layer": "relu#7"}, "runs 2 times"),
-        ({"method": "grad-cam", "layer": "input"}, "layer"),
         ({"method": "grad-cam", "steps": 3}, "unknown parameter of grad-cam 'steps'"),
         ({"method": "gradient", "reduction": "mean"}, "did you mean max"),
         ({"method": "smoothgrad", "samples": 0}, "at least one sample"),
@@ -217,6 +216,14 @@ class TwoHeads(Body):
 
     def decide(self, x: Tensor):
         return super().decide(x), self.other(x)
+
+
+def test_the_input_is_a_layer_too():
+    model = seewhy.Model(Body())
+    found = seewhy.explain(model, PIXELS, "grad-cam", layer="input", relu=False)
+    gradient = seewhy.explain(model, PIXELS, "gradient").attribution
+    expected = (gradient.mean((2, 3), keepdim=True) * PIXELS).sum(1)
+    torch.testing.assert_close(found.heatmap, expected)
 
 
 @pytest.mark.parametrize("together", [[], ["gradient"]], ids=["alone", "with-gradient"])

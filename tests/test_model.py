@@ -19,13 +19,11 @@ def one_line(error: Exception) -> bool:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"mean": 0.5},
         {"mean": "abc"},
         {"mean": ["a", "b", "c"]},
         {"mean": []},
         {"mean": [0.1, 0.2]},
         {"mean": [float("nan")] * 3},
-        {"std": 0.5},
         {"std": [0.0, 1.0, 1.0]},
         {"std": [-1.0, 1.0, 1.0]},
         {"std": [float("nan")] * 3},
@@ -69,6 +67,12 @@ def test_only_networks_can_be_wrapped(net):
 )
 def test_class_names(classes, names: list[str]):
     assert seewhy.Model(Body(), classes=classes).classes == names
+
+
+def test_one_number_holds_for_all_channels():
+    model = seewhy.Model(Body(), mean=0.5, std=0.25)
+    assert model.mean.flatten().tolist() == [0.5] * 3
+    assert model.std.flatten().tolist() == [0.25] * 3
 
 
 def test_normalisation_is_inside():

@@ -19,7 +19,7 @@ from seewhy.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.images import Batch
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording, Settings, recorded
-from seewhy.targets import Target
+from seewhy.targets import Target, for_each
 from seewhy.version import __version__
 
 Report = Callable[[str, float], None]  # (what runs now, share of all that is done)
@@ -236,8 +236,9 @@ def _part(batch: Batch, start: int, most: int) -> Batch:
 def _split(target: Target, parts: Sequence[Batch]) -> Iterable[Target]:
     """The part of a target list that belongs to each part of the batch."""
     count = sum(len(part.pixels) for part in parts)
-    if target is None or isinstance(target, int | str) or len(target) != count:
-        return [target] * len(parts)
+    if target is None:
+        return [None] * len(parts)
+    target = for_each(target, count)
     ends = [0]
     for part in parts:
         ends.append(ends[-1] + len(part.pixels))

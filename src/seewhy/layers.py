@@ -18,7 +18,8 @@ from seewhy.addresses import Address
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.grids import Grid, find_grid
 from seewhy.session import borrowed
-from seewhy.tap import visiting
+from seewhy.tap import LISTED
+from seewhy.visiting import visiting
 
 if TYPE_CHECKING:
     from seewhy.model import Model
@@ -60,7 +61,7 @@ class Anatomy:
     def layer(self, name: str) -> Layer:
         """The layer of this name; raises Unknown with the nearest names."""
         if name not in self.layers:
-            raise Unknown("layer", name, self.layers, hint="`seewhy layers MODEL` lists them")
+            raise Unknown("layer", name, self.layers, hint=LISTED)
         return self.layers[name]
 
     def call(self, address: Address) -> int:
@@ -97,12 +98,17 @@ def dissect(model: "Model", pixels: Tensor) -> Anatomy:
         order.pop(name, None)  # a layer stands where its last call finished
         order[name] = (tuple(tensor.shape), call + 1)
 
-    names = [name for name, _ in net.named_modules() if name]
+    names = [name for name, m in net.named_modules() if name and not compiled(m)]
     visitors = {name: lambda t, call, name=name: note(name, t, call) for name in names}
     with borrowed(net), torch.no_grad(), visiting(net, visitors):
-        logits = model.forward(pixels)
+        logits = model.unedited(pixels)
     layers = _describe(net, order, tuple(pixels.shape[-2:]))
     return Anatomy(layers, _choose(model, pixels, layers, logits.shape[1]))
+
+
+def compiled(module: nn.Module) -> bool:
+    """Whether the module runs TorchScript, into which nothing can look."""
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _describe(
@@ -167,7 +173,7 @@ def _first_with_gradient(model: "Model", pixels: Tensor, stream: list[Layer]) ->
 
     visitors = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in stream}
     with borrowed(model.net), visiting(model.net, visitors):
-        logits = model.forward(pixels.clone().requires_grad_())
+        logits = model.unedited(pixels.clone().requires_grad_())
         pulled = torch.autograd.grad(logits.max(), [*found.values()], materialize_grads=True)
     gradients = dict(zip(found, pulled, strict=True))
     for layer in stream:

@@ -6,16 +6,21 @@ buffers are as they were after every call, also after an exception.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seewhy.addresses import Address
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
 from seewhy.layers import Anatomy, dissect
 from seewhy.session import borrowed
+from seewhy.tap import Edit, editors
+from seewhy.visiting import visiting
 
 DEFAULT_SIZE = (224, 224)  # probed when neither a picture nor the preparation names a size
 
@@ -34,8 +39,8 @@ class Model:
         self,
         net: nn.Module,
         *,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
         size: int | tuple[int, int] | None = None,
         classes: Sequence[str] | Mapping[int, str] | None = None,
         name: str | None = None,
@@ -49,14 +54,21 @@ class Model:
         if size is not None and preparation is not None:
             raise SeewhyError("give either size or preparation, not both")
         self.net = _unwrapped(net)
+        if any(p.is_inference() for p in self.net.parameters()):
+            raise SeewhyError(
+                "the network was made inside torch.inference_mode(), where gradients cannot be "
+                "had; make or load it outside"
+            )
         self.name = name or type(self.net).__name__
         self.preparation = preparation or _preparation(size, mean)
         channels = self.preparation.channels
-        self.mean = _per_channel(mean, 0.0, channels, "mean")
-        self.std = _per_channel(std, 1.0, channels, "std")
+        with torch.inference_mode(False):  # autograd must be able to keep them
+            self.mean = _per_channel(mean, 0.0, channels, "mean")
+            self.std = _per_channel(std, 1.0, channels, "std")
         if not bool((self.std > 0).all()):
             raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
         self.classes = None if classes is None else _class_names(classes)
+        self.edits: list[Sequence[tuple[Address, Edit]]] = []  # in force; see `seewhy.edited`
         self._memory_format: torch.memory_format | None = None
         self._anatomies: dict[tuple[int, ...], Anatomy] = {}
 
@@ -85,7 +97,19 @@ class Model:
     def forward(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """The bare forward, for use inside `session.borrowed`."""
+        """The bare forward with the edits in force, for use inside `session.borrowed`."""
+        if not self.edits:
+            return self.unedited(pixels)
+        visitors = [editors(self.anatomy(pixels), edits) for edits in self.edits]
+        with ExitStack() as stack:
+            for one in reversed(visitors):
+                stack.enter_context(visiting(self.net, one, before_others=True))
+            return self.unedited(pixels)
+
+    def unedited(
+        self, pixels: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """The bare forward of the network as it is."""
         self.settle(pixels)
         return _logits(self.net(self._normalised(pixels, self._memory_format)))
 
@@ -99,7 +123,8 @@ class Model:
             return
         with borrowed(self.net), torch.no_grad():
             try:
-                self.net(self._normalised(pixels[:1], torch.channels_last))
+                # Two pictures: a `view` across batch and channels fails only then.
+                self.net(self._normalised(torch.cat([pixels[:1]] * 2), torch.channels_last))
                 self._memory_format = torch.channels_last
             except Exception:
                 self._memory_format = torch.contiguous_format
@@ -126,10 +151,12 @@ class Model:
 
     def class_index(self, target: int | str, count: int) -> int:
         """The index of a class given by index or name, of `count` classes."""
-        if isinstance(target, str) and not target.lstrip("-").isdigit():
+        if isinstance(target, str) and (target in (self.classes or ()) or not _is_number(target)):
             if self.classes is None:
                 raise SeewhyError(f"{self.name} has no class names; give class {target!r} by index")
             return _index_of(target, self.classes)
+        if not isinstance(target, str | int | np.integer):
+            raise SeewhyError(f"a class is an index or a name, not {target!r}")
         index = int(target)
         if not 0 <= index < count:
             raise SeewhyError(
@@ -155,25 +182,50 @@ def _unwrapped(net: nn.Module) -> nn.Module:
     return net.module if isinstance(net, parallel) else net
 
 
-def _preparation(size: int | tuple[int, int] | None, mean: Sequence[float] | None) -> Preparation:
-    channels = 1 if mean is not None and len(mean) == 1 else 3
-    if isinstance(size, int):
-        return Preparation(size=(size, size), resize=size, channels=channels)
-    return Preparation(size=size, resize=None if size is None else max(size), channels=channels)
+def _preparation(
+    size: int | tuple[int, int] | None, mean: float | Sequence[float] | None
+) -> Preparation:
+    channels = 1 if isinstance(mean, Sequence) and len(mean) == 1 else 3
+    if size is None:
+        return Preparation(channels=channels)
+    sides = (size, size) if isinstance(size, int) else size
+    if not (isinstance(sides, Sequence) and [type(s) for s in sides] == [int, int]):
+        raise SeewhyError(f"size is a whole number or (height, width), not {size!r}")
+    # Resized to cover the input, then cropped to it.
+    return Preparation(size=(sides[0], sides[1]), resize=max(sides), channels=channels)
 
 
 def _per_channel(
-    values: Sequence[float] | None, default: float, channels: int, name: str
+    values: float | Sequence[float] | None, default: float, channels: int, name: str
 ) -> Float[Tensor, "1 channels 1 1"]:
-    given = [default] * channels if values is None else [float(v) for v in values]
-    if len(given) not in (1, channels):
-        raise SeewhyError(f"{name} has {len(given)} values, the model takes {channels} channels")
-    return torch.tensor(given).expand(channels).clone().view(1, channels, 1, 1)
+    given = [default if values is None else values] if not _is_listed(values) else values
+    try:
+        numbers = torch.tensor([float(v) for v in given])  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise SeewhyError(f"{name} holds a number per channel, not {values!r}") from None
+    if len(numbers) not in (1, channels):
+        raise SeewhyError(f"{name} has {len(numbers)} values, the model takes {channels} channels")
+    if not bool(numbers.isfinite().all()):
+        raise SeewhyError(f"{name} must be finite, got {values!r}")
+    return numbers.expand(channels).clone().view(1, channels, 1, 1)
 
 
-def _class_names(classes: Sequence[str] | Mapping[int, str]) -> list[str]:
+def _is_listed(values: Any) -> bool:
+    return isinstance(values, Sequence | Tensor | np.ndarray) and not isinstance(values, str)
+
+
+def _class_names(classes: Any) -> list[str]:
+    """Names in the order of the logits, from a sequence or a mapping index -> name."""
     if isinstance(classes, Mapping):
-        return [str(classes.get(i, f"class {i}")) for i in range(max(classes, default=-1) + 1)]
+        try:
+            by_index = {int(index): str(name) for index, name in classes.items()}
+        except (TypeError, ValueError):
+            raise SeewhyError("classes as a mapping goes from index to name") from None
+        if min(by_index, default=0) < 0:
+            raise SeewhyError(f"classes has the negative index {min(by_index)}")
+        return [by_index.get(i, f"class {i}") for i in range(max(by_index, default=-1) + 1)]
+    if not isinstance(classes, Sequence) or isinstance(classes, str):
+        raise SeewhyError(f"classes is a sequence of names or a mapping, not {classes!r}")
     return [str(c) for c in classes]
 
 
@@ -184,7 +236,13 @@ def _index_of(name: str, classes: list[str]) -> int:
         found = [i for i, c in enumerate(names) if matches(c)]
         if found:
             return found[0]
-    raise Unknown("class", name, classes, hint="`seewhy models NAME` lists them")
+    raise Unknown(
+        "class", name, classes, hint=f"the model has {len(classes)}, such as {classes[0]!r}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 def _logits(output: Any) -> Float[Tensor, "batch classes"]:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+aten = torch.ops.aten
+
 Compute = Callable[..., Tensor]
 
 
@@ -91,21 +93,43 @@ def _from_zero(name: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda arguments: isinstance(arguments.get(name), int | float) and arguments[name] == 0
 
 
-# A rectifier passes positive values: relu, relu6, and every clamp with the floor zero.
-_RECTIFIERS = {
-    Function("relu", _relu): [F.relu, torch.relu, Tensor.relu],
-    Function("relu", _relu, in_place=True): [torch.relu_, Tensor.relu_],
-    Function("relu", _relu6): [F.relu6],
-    Function("relu", _hardtanh, applies=_from_zero("min_val")): [F.hardtanh],
-    Function("relu", _hardtanh, in_place=True, applies=_from_zero("min_val")): [F.hardtanh_],
-    Function("relu", _clamp, applies=_from_zero("min")): [torch.clamp, Tensor.clamp],
-    Function("relu", _clamp, in_place=True, applies=_from_zero("min")): [Tensor.clamp_],
-    Function("relu", _clamp_min, applies=_from_zero("min")): [torch.clamp_min, Tensor.clamp_min],
-    Function("relu", _clamp_min, in_place=True, applies=_from_zero("min")): [Tensor.clamp_min_],
-}
+def _rectifiers(
+    pure: Compute,
+    out_of_place: list[Callable],
+    in_place: list[Callable],
+    applies: Callable[[Mapping[str, Any]], bool] = lambda arguments: True,
+) -> dict[Callable, Function]:
+    return {
+        **dict.fromkeys(out_of_place, Function("relu", pure, applies=applies)),
+        **dict.fromkeys(in_place, Function("relu", pure, in_place=True, applies=applies)),
+    }
 
+
+# A rectifier passes positive values: relu, relu6, and every clamp with the floor zero.
+# Networks exported by torch.export call the `aten` operations.
 FUNCTIONS: dict[Callable, Function] = {
-    torch_function: function
-    for function, torch_functions in _RECTIFIERS.items()
-    for torch_function in torch_functions
+    **_rectifiers(
+        _relu,
+        [F.relu, torch.relu, Tensor.relu, aten.relu.default],
+        [torch.relu_, Tensor.relu_, aten.relu_.default],
+    ),
+    **_rectifiers(_relu6, [F.relu6, aten.relu6.default], [aten.relu6_.default]),
+    **_rectifiers(
+        _hardtanh,
+        [F.hardtanh, aten.hardtanh.default],
+        [F.hardtanh_, aten.hardtanh_.default],
+        _from_zero("min_val"),
+    ),
+    **_rectifiers(
+        _clamp,
+        [torch.clamp, torch.clip, Tensor.clamp, Tensor.clip, aten.clamp.default],
+        [torch.clamp_, torch.clip_, Tensor.clamp_, Tensor.clip_, aten.clamp_.default],
+        _from_zero("min"),
+    ),
+    **_rectifiers(
+        _clamp_min,
+        [torch.clamp_min, Tensor.clamp_min, aten.clamp_min.default],
+        [torch.clamp_min_, Tensor.clamp_min_, aten.clamp_min_.default],
+        _from_zero("min"),
+    ),
 }

@@ -10,6 +10,7 @@ and the backward of the head.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.addresses import Address
-from seewhy.errors import SeewhyError
+from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.model import Model
 from seewhy.rules import GRADIENT, Rules
 from seewhy.session import borrowed
-from seewhy.tap import visiting
 from seewhy.tape import Tape
 from seewhy.targets import resolve
+from seewhy.visiting import visiting
 
 INPUT = "input"
 
@@ -75,7 +76,7 @@ class Recording:
         self._places = {r.at: Address.parse(r.at) for r in readings if r.at != INPUT}
         self._pulled = {(r.at, r.rules) for r in readings if r.rules is not None}
         self.tape = Tape({kind for _, rules in self._pulled for kind in rules.by_kind})
-        self._gradients: dict[tuple[str, Rules], Tensor] = {}
+        self._gradients: dict[tuple[str, Rules], Tensor | None] = {}
         self._values: dict[str, Tensor] = {}
         model.settle(pixels)
         self.anatomy = model.anatomy(pixels) if self._places else None
@@ -89,20 +90,22 @@ class Recording:
 
     def activation(self, at: str) -> Tensor:
         """The raw output of the layer at the address."""
-        return self._values[at].detach()
+        return (self.pixels if at == INPUT else self._values[at]).detach()
 
     def maps(self, at: str, values: Tensor | None = None) -> Float[Tensor, "batch channels h w"]:
         """The activation (or `values` of its shape) as maps; raises where there is no grid."""
         values = self.activation(at) if values is None else values
-        if self.anatomy is None:
-            return values
-        layer = self.anatomy.layer(self._places[at].layer)
+        if at == INPUT or self.anatomy is None:
+            return values.float()
+        address = self._places[at]
+        layer = self.anatomy.layer(address.layer)
         if layer.grid is None:
             raise SeewhyError(
                 f"{layer.name} puts out {layer.shape}, which has no rows and columns; "
                 f"the deepest layer that has is {self.anatomy.spatial}"
             )
-        return layer.grid.maps(values).float()
+        maps = layer.grid.maps(values).float()
+        return maps if address.channel is None else maps[:, address.channel, None]
 
     @property
     def score(self) -> Float[Tensor, " batch"]:
@@ -115,12 +118,15 @@ class Recording:
             places = [place for place, asked in self._pulled if asked is rules]
             sources = [self.pixels if p == INPUT else self._values[p] for p in places]
             score = self._logits.gather(1, self.target[:, None]).sum()
-            for place, gradient in zip(places, self.tape.pull(score, sources, rules), strict=True):
-                self._gradients[place, rules] = gradient
+            pulled = self.tape.pull(score, sources, rules) if score.requires_grad else []
+            self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
         else:
             self.shared += 1
         self.backwards += 1
-        return self._gradients[at, rules]
+        gradient = self._gradients[at, rules]
+        if gradient is None:
+            raise NotApplicable(f"the explained score does not depend on {at}")
+        return gradient
 
     def summed_gradient(
         self, point: Callable[[int], Tensor], weights: Float[Tensor, " points"]
@@ -160,6 +166,10 @@ class Recording:
         pulled = {at for at, _ in self._pulled}
         assert self.anatomy is not None
         calls = {at: self.anatomy.call(address) for at, address in wanted.items()}
+        for address in wanted.values():
+            self.anatomy.index(address)  # a channel that does not exist is refused here
+            if address.position:
+                raise SeewhyError(f"{address}: a map needs every row and column; leave @ out")
 
         def visit(tensor: Tensor, call: int) -> Tensor | None:
             here = [at for at in wanted if calls[at] == call]

@@ -1,27 +1,28 @@
 """Read and edit activations at addresses, on an unmodified network.
 
-    maps = capture(model, pixels, ["layer3", "layer4.1:42"])      # stops after the deepest one
-    with edited(model, {"layer4.1:42": ablate(), "layer3": scale(0.5)}):
-        logits = model(pixels)
-
-Every hook is removed when the block ends, also on an exception.
+maps = capture(model, pixels, ["layer3", "layer4.1:42"])      # stops after the deepest one
+with edited(model, {"layer4.1:42": ablate(), "layer3": scale(0.5)}):
+    logits = model(pixels)
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seewhy.addresses import Address
+from seewhy.errors import Unknown
 from seewhy.session import borrowed
+from seewhy.visiting import Visitor, visiting
 
 if TYPE_CHECKING:
+    from seewhy.layers import Anatomy
     from seewhy.model import Model
 
-Visitor = Callable[[Tensor, int], Tensor | None]
+LISTED = "`seewhy layers -m MODEL` lists them"
+
 Edit = Callable[[Tensor], Tensor]
 
 
@@ -30,37 +31,6 @@ class Reached(BaseException):
 
     Not an Exception, so that a network's own `except Exception` does not swallow it.
     """
-
-
-@contextmanager
-def visiting(net: nn.Module, visitors: Mapping[str, Visitor]) -> Iterator[None]:
-    """Show each named layer's output to its visitor, with the number of the call (from 0).
-
-    A visitor that returns a tensor replaces the output. Of a tuple, list, dict or dataclass
-    output the first tensor counts.
-    """
-    calls: Counter[str] = Counter()
-
-    def hook_for(name: str, visitor: Visitor) -> Callable:
-        def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            tensor = first_tensor(output)
-            if tensor is None:
-                return None
-            calls[name] += 1
-            new = visitor(tensor, calls[name] - 1)
-            return None if new is None else _replaced(output, new)
-
-        return hook
-
-    modules = dict(net.named_modules())
-    handles = []
-    try:
-        for name, visitor in visitors.items():
-            handles.append(modules[name].register_forward_hook(hook_for(name, visitor)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def capture(
@@ -103,28 +73,44 @@ def capture(
 
 @contextmanager
 def edited(model: "Model", edits: Mapping[str | Address, Edit]) -> Iterator["Model"]:
-    """While the block runs, the activation at each address is what its edit makes of it."""
-    anatomy = model.anatomy()
-    by_layer: dict[str, list[tuple[Address, Edit]]] = {}
-    for text, edit in edits.items():
-        address = Address.parse(text)
-        anatomy.layer(address.layer)
-        by_layer.setdefault(address.layer, []).append((address, edit))
+    """While the block runs, the activation at each address is what its edit makes of it.
 
-    def visitor_for(changes: list[tuple[Address, Edit]]) -> Visitor:
+    The edits hold for whatever runs through `model`, so also for `explain`; they nest. An
+    address without a call number means every call.
+
+    Raises Unknown for a layer that does not exist, SeewhyError when a forward finds that a
+    channel, position or call does not.
+    """
+    modules = dict(model.net.named_modules())
+    parsed = [(Address.parse(text), edit) for text, edit in edits.items()]
+    for address, _ in parsed:
+        if address.layer not in modules:
+            raise Unknown("layer", address.layer, [m for m in modules if m], hint=LISTED)
+    model.edits.append(parsed)
+    try:
+        yield model
+    finally:
+        model.edits.remove(parsed)
+
+
+def editors(anatomy: "Anatomy", edits: Iterable[tuple[Address, Edit]]) -> dict[str, Visitor]:
+    """Visitors that carry the edits out on a forward with this anatomy."""
+    by_layer: dict[str, list[tuple[Address, tuple, Edit]]] = {}
+    for address, edit in edits:
+        anatomy.call(address)
+        by_layer.setdefault(address.layer, []).append((address, anatomy.index(address), edit))
+
+    def visitor_for(changes: list[tuple[Address, tuple, Edit]]) -> Visitor:
         def visit(tensor: Tensor, call: int) -> Tensor:
             new = tensor.clone()
-            for address, edit in changes:
+            for address, where, edit in changes:
                 if address.call in (None, call):
-                    where = anatomy.index(address)
                     new[where] = edit(new[where].clone())
             return new
 
         return visit
 
-    visitors = {layer: visitor_for(changes) for layer, changes in by_layer.items()}
-    with visiting(model.net, visitors):
-        yield model
+    return {layer: visitor_for(changes) for layer, changes in by_layer.items()}
 
 
 def ablate() -> Edit:
@@ -145,28 +131,3 @@ def replace(value: Tensor | float) -> Edit:
 def add(direction: Tensor | float) -> Edit:
     """Add `direction`, broadcast."""
     return lambda activation: activation + direction
-
-
-def first_tensor(output: Any) -> Tensor | None:
-    """The first tensor of a module's output: a tensor, a sequence, a mapping, or nothing."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = output.values()
-    if isinstance(output, Iterable) and not isinstance(output, str | bytes):
-        return next((v for v in output if isinstance(v, Tensor)), None)
-    return None
-
-
-def _replaced(output: Any, new: Tensor) -> Any:
-    """`output` with its first tensor exchanged for `new`, in the same container type."""
-    if isinstance(output, Tensor):
-        return new
-    old = first_tensor(output)
-    if isinstance(output, Mapping):
-        key = next(k for k, v in output.items() if v is old)
-        changed = dict(output)
-        changed[key] = new
-        return changed if type(output) is dict else type(output)(**changed)
-    items = [new if item is old else item for item in output]
-    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)

@@ -61,16 +61,14 @@ class Tape(TorchFunctionMode):
 
     def pull(
         self, output: Tensor, sources: Sequence[Tensor], rules: Rules = GRADIENT
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         """Pull the scalar `output` back to `sources` under `rules`; the graph is kept.
 
-        A source that `output` does not depend on gets zeros.
+        A source that `output` does not depend on gets None.
         """
         self.rules = rules
         try:
-            return torch.autograd.grad(
-                output, sources, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
+            return torch.autograd.grad(output, sources, retain_graph=True, allow_unused=True)
         finally:
             self.rules = GRADIENT
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from seewhy.errors import SeewhyError
 from seewhy.model import Model
 
-Target = int | str | Sequence[int | str] | Tensor | None
+Target = int | str | Sequence[int | str] | Tensor | np.ndarray | np.integer | None
 
 
 def resolve(
@@ -23,14 +24,16 @@ def resolve(
     batch, classes = logits.shape
     if target is None:
         return logits.argmax(1)
-    if isinstance(target, Tensor | Sequence) and not isinstance(target, str):
-        each = target.tolist() if isinstance(target, Tensor) else list(target)
-        each = each if isinstance(each, list) else [each] * batch
-        if len(each) != batch:
-            raise SeewhyError(
-                f"{len(each)} targets for {batch} pictures; give one, or one for each"
-            )
-    else:
-        each = [target] * batch
-    indices = [model.class_index(t, classes) for t in each]
+    indices = [model.class_index(t, classes) for t in for_each(target, batch)]
     return torch.tensor(indices, device=logits.device)
+
+
+def for_each(target: Target, count: int) -> list:
+    """The target of each of `count` pictures."""
+    if isinstance(target, Tensor | np.ndarray | np.generic):
+        target = target.tolist()
+    if target is None or isinstance(target, str) or not isinstance(target, Sequence):
+        return [target] * count
+    if len(target) != count:
+        raise SeewhyError(f"{len(target)} targets for {count} pictures; give one, or one for each")
+    return list(target)

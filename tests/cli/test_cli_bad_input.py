@@ -185,10 +185,10 @@ def test_debug_shows_where_an_error_came_from(here):
 
 
 def test_a_bug_is_owned_up_to_without_a_traceback(here, seewhy, monkeypatch):
-    def buggy(path):
+    def buggy(*_):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("seewhy.cli.jobs.find_pictures", buggy)
+    monkeypatch.setattr("seewhy.cli.jobs.names_in", buggy)
     result = seewhy("explain dog.jpg")
     assert result.status == 1
     assert len(result.lines) == 1

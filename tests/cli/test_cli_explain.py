@@ -177,7 +177,8 @@ def test_pictures_of_many_sizes_for_a_network_that_takes_any(photos, scene, seew
     Path("any_size.py").write_text(
         "from torch import nn\n"
         "def make():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+        "    pool = nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), *pool, nn.Linear(4, 5))\n"
     )
     out = seewhy("explain photos -o out -m any_size:make").fine()
     assert out.count("written") == 4

@@ -1,7 +1,5 @@
 """Unusual but sound pictures work as a person expects."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,10 +59,3 @@ def test_the_camera_s_rotation_is_applied(here, scene, seewhy):
     upright, tagged = (load(f"out/{name}.grad-cam.npz") for name in ("upright", "tagged"))
     assert upright.heatmap.abs().max() > 0
     assert (upright.heatmap == tagged.heatmap).all()
-
-
-def test_what_was_done_to_a_picture_is_told_in_json(here, scene, seewhy):
-    name = _save("animated", scene)
-    out = seewhy(f"explain {name} --json").fine()
-    assert "first of 4 frames" in out
-    json.loads(out)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from seewhy.attribution.gradient import PulledBack
 from seewhy.attribution.method import Attribution
 from seewhy.errors import NotApplicable
+from seewhy.layers import compiled
 from seewhy.recording import Recording
 
 
@@ -14,6 +15,11 @@ class Rectified(PulledBack):
 
     def attribute(self, recording: Recording) -> Attribution:
         """The pulled-back logit; not applicable if no rectifier was met."""
+        if any(compiled(module) for module in recording.model.net.modules()):
+            raise NotApplicable(
+                f"{self.name} changes how rectifiers are passed, and those of "
+                f"{recording.model.name} run inside TorchScript, where they cannot be seen"
+            )
         if not recording.tape.seen["relu"]:
             raise NotApplicable(
                 f"{self.name} changes how rectifiers are passed, and {recording.model.name} has "

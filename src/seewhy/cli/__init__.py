@@ -34,6 +34,7 @@ app = App(
     help_epilogue="With --debug, any command shows where in the code an error came from.",
     version=__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(explaining.explain)
 app.command(comparing.compare)

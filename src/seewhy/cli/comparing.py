@@ -38,7 +38,7 @@ def compare(
     pictures
         Picture files, or folders of them.
     methods
-        all, or names of `seewhy methods` with commas between them.
+        all, or names that `seewhy methods` lists, with commas between them.
     output
         The file to write, by suffix: .html, .png, .npz, .safetensors or .json.
     """

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from seewhy.cli.options import SWITCH
 from seewhy.cli.places import make_folder
 from seewhy.cli.progress import progress
 from seewhy.explaining import compare
@@ -29,7 +30,7 @@ LEAD = (
 def demo(
     folder: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"),
     *,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
 ) -> None:
     """Render a few scenes, ask every method about them, and write a report.
 

@@ -41,9 +41,10 @@ def explain(
     pictures
         Picture files, or folders of them.
     method
-        One of `seewhy methods`.
+        A name that `seewhy methods` lists.
     set_
-        A hyperparameter of the method, as name=value; see `seewhy methods NAME`.
+        A hyperparameter of the method, as name=value; `seewhy methods NAME` lists them. May be
+        given several times.
     output
         For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
         For several the folder, made if need be. By default dog.grad-cam.png right here.

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from seewhy.attribution.method import REGISTRY, Method, as_method
 from seewhy.errors import SeewhyError
@@ -61,10 +61,15 @@ def _value(text: str) -> Any:
 def describe(method: type[Method]) -> list[tuple[str, str]]:
     """The hyperparameters of a method class and their defaults, as written with --set."""
     fields = dataclasses.fields(method)
-    return [(f.name, "found" if f.default is None else json.dumps(f.default)) for f in fields]
+    return [(f.name, "none" if f.default is None else json.dumps(f.default)) for f in fields]
 
 
 def meanings(method: type[Method]) -> dict[str, str]:
-    """What each hyperparameter is, from the method's documentation: "- `samples`: ..."."""
+    """What each hyperparameter is, from the method's documentation, "- `samples`: ...", or type."""
     text = " ".join((inspect.getdoc(method) or "").split())
-    return dict(re.findall(r"- `(\w+)`: (.*?)(?= - `|$)", text))
+    documented = dict(re.findall(r"- `(\w+)`: (.*?)(?= - `|$)", text))
+    choices = {f.name: ", ".join(map(str, get_args(f.type))) for f in dataclasses.fields(method)}
+    return {
+        field.name: documented.get(field.name) or f"one of {choices[field.name]}."
+        for field in dataclasses.fields(method)
+    }

@@ -42,9 +42,10 @@ def _unknown_command(error: CycloptsError, way_out: str) -> str:
 
 def _unknown_option(error: cyclopts.UnknownOptionError, way_out: str) -> str:
     word = error.token.keyword or error.token.value
-    options = [name for argument in error.argument_collection for name in argument.names]
-    near = nearest(word, (name for name in options if name.startswith("--")), most=1)
-    return f"unknown option {word}; {f'did you mean {near[0]}?' if near else way_out}"
+    names = [name for argument in error.argument_collection for name in argument.names]
+    options = [name.removeprefix("--") for name in names if name.startswith("--")]
+    near = nearest(word.removeprefix("--"), options, most=1)
+    return f"unknown option {word}; {f'did you mean --{near[0]}?' if near else way_out}"
 
 
 def _wrong_value(error: cyclopts.CoercionError, way_out: str) -> str:

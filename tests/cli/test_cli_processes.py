@@ -1,0 +1,142 @@
+"""The installed command as a real process: streams, signals, pipes and terminals."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from terminal import files_in
+
+SEEWHY = (sys.executable, "-m", "seewhy")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # several tests share the cores
+SLOW = """
+import time
+from torch import nn
+
+class Slow(nn.Sequential):
+    def forward(self, pixels):
+        time.sleep(0.6)
+        return super().forward(pixels)
+
+def make():
+    return Slow(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+"""
+SLOWLY = ("explain", "photos", "-o", "out", "-m", "slow:make", "--batch-size", "1")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*SEEWHY, *words), capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+    )
+
+
+@pytest.fixture
+def slow(photos) -> None:
+    """A network that takes its time over each of three pictures."""
+    Path("slow.py").write_text(SLOW)
+
+
+def test_results_go_to_standard_output_and_the_rest_to_standard_error(photos):
+    (photos / "bad.jpg").write_text("not a picture")
+    done = run("explain", "photos", "--json", "-o", "out")
+    assert done.returncode == 2
+    assert [Path(one["file"]).name for one in json.loads(done.stdout)] == [
+        "a.grad-cam.png",
+        "b.grad-cam.png",
+        "c.grad-cam.png",
+    ]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("seewhy: left out: photos/bad.jpg")
+
+
+def test_an_error_is_one_line_and_a_status(here):
+    done = run("explain", "dog.jpg", "--layer", "stagess")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("seewhy: unknown layer") and done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_is_gone_is_no_error(here):
+    """The pipe is closed before the first word, so that the very last flush fails."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        (*SEEWHY, "methods"), stdout=writing, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=120
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on(slow):
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen((*SEEWHY, *SLOWLY), env=ENVIRONMENT, **streams)
+    first = Path("out/a.grad-cam.png")
+    wait_for(first.exists)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    finished = files_in(Path("out"))
+    assert 1 <= len(finished) < 3
+    assert all(name.endswith(".grad-cam.png") for name in finished), "no temporary files"
+    assert said == (
+        f"seewhy: interrupted; {len(finished)} of 3 pictures are finished; add --resume to go on\n"
+    )
+    written = first.stat().st_mtime_ns
+
+    done = run(*SLOWLY, "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{len(finished)} of 3 are there already")
+    assert files_in(Path("out")) == [f"{name}.grad-cam.png" for name in "abc"]
+    assert first.stat().st_mtime_ns == written
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("stdout_is_a_file", [False, True])
+def test_a_bar_comes_on_long_work_and_goes(stdout_is_a_file, slow):
+    screen, out = on_a_terminal(SLOWLY, stdout_is_a_file)
+    assert "grad-cam, picture 2 of 3" in screen
+    assert screen.count("━") > 10
+    assert "\x1b[2K" in screen, "the bar's line is wiped"
+    summaries = out if stdout_is_a_file else screen
+    assert summaries.count("written   out/") == 3
+    if stdout_is_a_file:
+        assert "written" not in screen and "━" not in out
+
+
+def on_a_terminal(words: tuple[str, ...], stdout_is_a_file: bool) -> tuple[str, str]:
+    """What the command shows on a terminal, and what it writes into a file for its output."""
+    ours, theirs = pty.openpty()
+    file = Path("stdout.txt")
+    environment = ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    with file.open("w") as into:
+        running = subprocess.Popen(
+            (*SEEWHY, *words),
+            stdin=theirs,
+            stdout=into if stdout_is_a_file else theirs,
+            stderr=theirs,
+            env=environment,
+        )
+    os.close(theirs)
+    screen = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        screen += chunk
+    os.close(ours)
+    assert running.wait(60) == 0
+    return screen.decode(), file.read_text()
