@@ -49,6 +49,15 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     assert torch.equal(load("out.npz").heatmap, here_too.heatmap)
 
 
+def test_fast_precision_is_told_and_close(here, seewhy):
+    seewhy("explain dog.jpg -o full.npz").fine()
+    seewhy("explain dog.jpg -o fast.npz --precision fast").fine()
+    full, fast = load("full.npz"), load("fast.npz")
+    assert (full.provenance.precision, fast.provenance.precision) == ("full", "fast")
+    assert not torch.equal(full.heatmap, fast.heatmap)
+    assert (full.heatmap - fast.heatmap).abs().max() < 0.05 * full.heatmap.abs().max()
+
+
 def test_the_layer_by_either_spelling(here, seewhy):
     seewhy("explain dog.jpg --layer stages.1 -o a.npz").fine()
     seewhy("explain dog.jpg --set layer=stages.1 -o b.npz").fine()

@@ -1,5 +1,9 @@
 """Unusual but sound pictures work as a person expects."""
 
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,6 +51,15 @@ def test_an_odd_picture_is_explained(kind, suffix, here, scene, seewhy):
     out = seewhy(f"explain {name} -o out.{suffix}").fine()
     assert name in out and f"out.{suffix}" in out
     assert (here / f"out.{suffix}").stat().st_size > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is valid text")
+@pytest.mark.parametrize("suffix", ["png", "json", "html", "npz"])
+def test_a_file_name_that_is_no_text(suffix, here, seewhy):
+    os.rename("dog.jpg", b"d\xffg.jpg")  # noqa: PTH104
+    Path("out").mkdir()
+    seewhy(f"explain . --format {suffix} -o out").fine()
+    assert os.listdir(b"out") == [b"d\xffg.grad-cam." + suffix.encode()]  # noqa: PTH208
 
 
 def test_the_camera_s_rotation_is_applied(here, scene, seewhy):

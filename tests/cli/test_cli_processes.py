@@ -72,6 +72,33 @@ def test_a_reader_that_is_gone_is_no_error(here):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_start_loads_no_more_than_it_needs(here):
+    """What draws, renders pages or opens other models' files costs time at every start."""
+    code = (
+        "import sys, atexit, seewhy.cli\n"
+        "atexit.register(lambda: print(*{name.split('.')[0] for name in sys.modules}))\n"
+        "seewhy.cli.main(['explain', 'dog.jpg', '-q', '-o', 'dog.npz'])"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    loaded = set(done.stdout.split())
+    assert "torchvision" in loaded
+    heavy = {"matplotlib", "jinja2", "rich", "timm", "transformers", "scipy", "pandas"}
+    assert not loaded & heavy
+
+
+def test_a_terminal_that_knows_only_ascii(here):
+    Path("dog.jpg").rename("Glühwürmchen.jpg")
+    words = (*SEEWHY, "explain", "Glühwürmchen.jpg")
+    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, timeout=120, env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Gl\\xfchw" in done.stdout
+    assert files_in(here) == ["Glühwürmchen.grad-cam.png", "Glühwürmchen.jpg"]
+
+
 def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on(slow):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen((*SEEWHY, *SLOWLY), env=ENVIRONMENT, **streams)

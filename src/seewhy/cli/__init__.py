@@ -10,6 +10,7 @@ What a user can mend ends in one line and exit status 2; Ctrl-C ends in status 1
 # ruff: noqa: E402  torch comes first, for the garbage collector's sake
 import atexit
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal knows every letter
     sys.exit(_run([word for word in given if word != "--debug"], debug))
 
 

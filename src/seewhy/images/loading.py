@@ -32,8 +32,10 @@ def load_picture(path: PathLike) -> Picture:
     file = require_file(Path(path), "picture")
     with _quietly(), _reading(file):
         image = Image.open(file)
+    # Names that are no valid text cannot be printed, drawn or written into a report.
+    source = str(file).encode(errors="surrogateescape").decode(errors="replace")
     with image:
-        return picture_from_pillow(image, source=str(file))
+        return picture_from_pillow(image, source)
 
 
 def picture_from_pillow(image: Image.Image, source: str) -> Picture:
