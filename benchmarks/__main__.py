@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
     print(f"torch {torch.__version__}, {given.threads} threads, float32, 224 px\n")
     print("| case | network | batch | ours, s | peer | peer, s | ours / peer |")
     print("|---|---|---|---|---|---|---|")

@@ -1,22 +1,41 @@
 """seewhy: see why your vision model decides as it does, and whether you can trust the answer.
 
-import seewhy
+    import seewhy
 
-model = seewhy.open_model("torchvision/resnet50")
-explanation = seewhy.explain(model, "dog.jpg", "grad-cam")
-explanation.save("dog.png")
-seewhy.compare(model, "dog.jpg").save("report.html")
+    model = seewhy.open_model("torchvision/resnet50")
+    explanation = seewhy.explain(model, "dog.jpg", "grad-cam")
+    explanation.save("dog.png")
+    seewhy.compare(model, "dog.jpg").save("report.html")
+
+What is listed here is loaded when it is first used, so that importing costs nothing.
 """
 
-from seewhy.attribution.method import Method
-from seewhy.errors import NotApplicable, SeewhyError
-from seewhy.explaining import compare, explain, methods
-from seewhy.explanation import Explanation, Panel
-from seewhy.images import load_picture
-from seewhy.model import Model
-from seewhy.sources import open_model
-from seewhy.tap import ablate, add, capture, edited, replace, scale
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from seewhy.version import __version__
+
+if TYPE_CHECKING:
+    from seewhy.attribution.method import Method
+    from seewhy.errors import NotApplicable, SeewhyError
+    from seewhy.explaining import compare, explain, methods
+    from seewhy.explanation import Explanation, Panel
+    from seewhy.images import load_picture
+    from seewhy.model import Model
+    from seewhy.sources import open_model
+    from seewhy.tap import ablate, add, capture, edited, replace, scale
+
+_HOMES = {
+    "attribution.method": ["Method"],
+    "errors": ["NotApplicable", "SeewhyError"],
+    "explaining": ["compare", "explain", "methods"],
+    "explanation": ["Explanation", "Panel"],
+    "images": ["load_picture"],
+    "model": ["Model"],
+    "sources": ["open_model"],
+    "tap": ["ablate", "add", "capture", "edited", "replace", "scale"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Explanation",
@@ -38,3 +57,15 @@ __all__ = [
     "replace",
     "scale",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

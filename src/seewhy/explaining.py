@@ -33,7 +33,7 @@ def explain(
     *,
     seed: int = 0,
     precision: str = "full",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     progress: Report | None = None,
     **parameters: Any,
 ) -> Explanation:
@@ -44,7 +44,7 @@ def explain(
     - `method`: a name of `methods()`, or a configured method.
     - `target`: class index or name, one for all pictures or one each; None: the most probable.
     - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
-    - `batch_size`: the most pictures in one forward.
+    - `batch_size`: the most pictures in one forward; None: as many as the device likes best.
     - `progress`: called with what runs and the share that is done.
     - `parameters`: hyperparameters of the method, such as `layer="layer3"`.
 
@@ -68,7 +68,7 @@ def compare(
     layer: str | None = None,
     seed: int = 0,
     precision: str = "full",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     progress: Report | None = None,
 ) -> Panel:
     """Explain the same answer with several methods, which share one forward.
@@ -124,9 +124,8 @@ def _compared(
     report: Report | None,
 ) -> Panel:
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
-    parts = [
-        _part(batch, start, settings.most) for start in range(0, len(batch.pixels), settings.most)
-    ]
+    most = settings.pictures_together(batch.pixels, model.device)
+    parts = [_part(batch, start, most) for start in range(0, len(batch.pixels), most)]
     if not parts:
         raise SeewhyError("no pictures to explain")
     found: dict[int, list[Explanation]] = {i: [] for i in range(len(methods))}

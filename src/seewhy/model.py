@@ -144,8 +144,8 @@ class Model:
         found = self.anatomy(pixels).spatial
         if found is None:
             raise NotApplicable(
-                f"no layer of {self.name} keeps the picture's rows and columns; name one with "
-                "layer="
+                f"no layer of {self.name} keeps the picture's rows and columns; name one "
+                "(layer=, or --layer)"
             )
         return found
 

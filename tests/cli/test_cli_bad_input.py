@@ -197,3 +197,8 @@ def test_a_bug_is_owned_up_to_without_a_traceback(here, seewhy, monkeypatch):
 
 def test_errors_are_one_line_with_json_too(here, seewhy):
     seewhy("explain dog.jpg --json -m nope").refused("unknown model")
+
+
+def test_an_output_folder_that_nothing_went_into_goes_again(seewhy, desk):
+    seewhy("explain photos -o new/deep -m torchvision/resnet5O")
+    assert not (desk / "new" / "deep").exists()

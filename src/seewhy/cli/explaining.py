@@ -12,12 +12,15 @@ from seewhy.attribution.method import Method
 from seewhy.cli.jobs import Job, pictures_of, plan
 from seewhy.cli.loading import batches
 from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
+from seewhy.cli.places import unless_left_empty
 from seewhy.cli.progress import progress
 from seewhy.cli.settings import configured
 from seewhy.errors import SeewhyError
 from seewhy.explaining import explain as explain_pictures
 from seewhy.explanation import Explanation
 from seewhy.show.readable import readable
+
+LOADED = 16  # pictures loaded and saved together, where no batch size is asked for
 
 
 def explain(
@@ -54,12 +57,20 @@ def explain(
         Leave out pictures whose file is already there.
     """
     chosen = configured(method, run.layer, set_)
-    jobs = _jobs(pictures, output, chosen, format_, run.json, resume)
+    with unless_left_empty(output):
+        jobs = _jobs(pictures, output, chosen, format_, run.json, resume)
+        return _done(jobs, model, chosen, run, resume)
+
+
+def _done(
+    jobs: Sequence[Job], model: ModelOptions, method: Method, run: RunOptions, resume: bool
+) -> int:
+    """Do the jobs that are left to do; the exit status."""
     todo = [job for job in jobs if not (resume and job.done)]
     outcome = Outcome(run, todo, len(jobs) - len(todo))
     try:
         if todo:
-            _work(model, chosen, outcome)
+            _work(model, method, outcome)
     except KeyboardInterrupt:
         outcome.close()
         raise KeyboardInterrupt(outcome.so_far()) from None
@@ -85,7 +96,7 @@ def _jobs(
 def _work(model: ModelOptions, method: Method, outcome: "Outcome") -> None:
     opened, run, todo = model.open(), outcome.run, outcome.todo
     with progress(run.quiet) as tell:
-        for part, batch in batches(opened, todo, run.batch_size, outcome.left_out):
+        for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.left_out):
             within = _within(tell, outcome.seen, len(part), len(todo))
             explanation = explain_pictures(opened, batch, method, progress=within, **run.keywords)
             for job, one in zip(part, explanation, strict=True):

@@ -62,8 +62,8 @@ class RunOptions:
     seed: int = 0
     "For methods that draw random numbers."
 
-    batch_size: int = 16
-    "The most pictures in one forward."
+    batch_size: int | None = None
+    "The most pictures in one forward; by default as many as the device likes best."
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False
     "No progress bar and no summary."
@@ -72,7 +72,7 @@ class RunOptions:
     "Print results as JSON instead of a summary."
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise SeewhyError(f"--batch-size is at least 1, not {self.batch_size}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise SeewhyError(f"--seed is from 0 to {LARGEST_SEED}, not {self.seed}")

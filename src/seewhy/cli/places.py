@@ -1,7 +1,8 @@
 """Where results go: file names, and folders that can be written before any work is done."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seewhy.errors import SeewhyError, nearest
@@ -44,6 +45,18 @@ def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -
             for name, parts in zip(names, whole, strict=True)
         ]
     return [folder / f"{name}.{method}{suffix}" for name in names]
+
+
+@contextmanager
+def unless_left_empty(folder: Path | None) -> Iterator[None]:
+    """A folder that the block makes goes again if nothing was put into it."""
+    made_here = folder is not None and not folder.exists()
+    try:
+        yield
+    finally:
+        if folder is not None and made_here:
+            with suppress(OSError):  # there is something in it, or it is a file
+                folder.rmdir()
 
 
 def make_folder(folder: Path) -> Path:

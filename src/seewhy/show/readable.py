@@ -31,6 +31,7 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
 def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
     values = {
         "source": one.batch.pictures[0].source,
+        "notes": one.batch.pictures[0].notes,
         "target": {"index": int(one.target[0]), "name": one.target_names[0]},
         "probability": float(one.probabilities[0]),
         "top": [{"name": name, "probability": p} for name, p in one.top()[0]],

@@ -18,7 +18,7 @@ def summary(explanation: Explanation) -> str:
 def _summary_of_one(one: Explanation) -> str:
     numbers = statistics(one.heatmap[0])
     lines = [
-        f"picture   {source_name(one, 0)}",
+        " · ".join([f"picture   {source_name(one, 0)}", *one.batch.pictures[0].notes]),
         f"target    {one.target_names[0]}, probability {float(one.probabilities[0]):.3f}",
         f"method    {method_text(one)} · {one.provenance.model}",
         f"values    {range_text(numbers, one.signed)}",
