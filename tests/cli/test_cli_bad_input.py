@@ -199,6 +199,6 @@ def test_errors_are_one_line_with_json_too(here, seewhy):
     seewhy("explain dog.jpg --json -m nope").refused("unknown model")
 
 
-def test_an_output_folder_that_nothing_went_into_goes_again(seewhy, desk):
+def test_an_output_folder_that_nothing_went_into_goes_again(seewhy, photos):
     seewhy("explain photos -o new/deep -m torchvision/resnet5O")
-    assert not (desk / "new" / "deep").exists()
+    assert not (photos.parent / "new" / "deep").exists()
