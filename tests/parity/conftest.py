@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import normed
+from seewhy import zoo
+from seewhy.scenes import render, sample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,14 +25,14 @@ class PixelNet(nn.Module):
     In float64: float32 libraries disagree wherever rounding flips a rectifier near zero.
     """
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, mean: Sequence[float] = MEAN, std: Sequence[float] = STD):
         super().__init__()
         self.net = copy.deepcopy(net)
         for module in self.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = False
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.double().eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -101,6 +103,23 @@ def _random_subject(name: str) -> Subject:
     return Subject(model, PixelNet(net), pixels, [3, 7], layer)
 
 
+def _bundled() -> Subject:
+    """The classifier that ships with seewhy, on its own kind of pictures."""
+    net, card = zoo.load("scenes")
+    net.double()
+    model = seewhy.Model(net, mean=card["mean"], std=card["std"])
+    scenes = render(sample(2, seed=11), 64)
+    pixels = _grained(scenes.pixels)
+    target = model(pixels).argmax(1).tolist()
+    return Subject(model, PixelNet(net, card["mean"], card["std"]), pixels, target, "stages")
+
+
+def _grained(pixels: Tensor) -> Tensor:
+    """With a grain of noise: in flat areas max-pools meet ties, which rounding would decide."""
+    grain = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(0))
+    return 0.9 * pixels + 0.1 * grain
+
+
 def _photos() -> Subject:
     """A trained SqueezeNet on two photographs."""
     from safetensors.torch import load_file
@@ -114,17 +133,17 @@ def _photos() -> Subject:
     assert len(names) == 1000
     model = seewhy.Model(net, mean=MEAN, std=STD, size=128)
     photos = sorted((folder / "images" / "imagenet").glob("*.jpg"))[100:300:100]
-    # A grain of noise: in flat areas max-pools meet ties, which rounding would decide.
-    grain = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    pixels = 0.9 * model.prepare(photos).pixels + 0.1 * grain
+    pixels = _grained(model.prepare(photos).pixels)
     target = model(pixels).argmax(1).tolist()
     return Subject(model, PixelNet(net), pixels, target, "features")
 
 
-@pytest.fixture(scope="session", params=[*RANDOM, "squeezenet-on-photos"])
+@pytest.fixture(scope="session", params=[*RANDOM, "bundled", "squeezenet-on-photos"])
 def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param in RANDOM:
         return _random_subject(request.param)
+    if request.param == "bundled":
+        return _bundled()
     if "SEEWHY_REAL" not in os.environ:
         pytest.skip("SEEWHY_REAL does not name the folder of real models and photographs")
     return _photos()
