@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seewhy import __version__, methods, open_model
-from seewhy.cli import app
+from seewhy.cli.app import app
 
 COMMANDS = ("explain", "compare", "methods", "models", "layers", "demo")
 INTERNAL = ("set_", "format_", "as_json", "--empty", "--no-", "default: ()", "default: False")
