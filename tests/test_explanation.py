@@ -106,3 +106,11 @@ def test_panel():
         panel["grad-cam"]
     with pytest.raises(Unknown, match="did you mean gradient"):
         panel["gradint"]
+
+
+def test_it_introduces_itself_in_one_line(explanation: Explanation):
+    said = repr(explanation)
+    assert "\n" not in said and len(said) < 200
+    for word in ("ant", "bee", "cat", "integrated-gradients"):
+        assert word in said
+    assert repr(joined([explanation, explanation])).count("3 more") == 1

@@ -48,7 +48,7 @@ class Provenance:
     question: str = ""  # in one line, what the method's map answers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """What one method says about a batch of pictures.
 
@@ -91,6 +91,18 @@ class Explanation:
 
     def __iter__(self) -> Iterator["Explanation"]:
         return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """One line: the numbers are in the fields."""
+        shown = [
+            f"{name} {float(p):.2f}"
+            for name, p in zip(self.target_names[:3], self.probabilities[:3], strict=True)
+        ]
+        more = [f"{len(self) - 3} more"] if len(self) > 3 else []
+        where = f" at {self.provenance.layer}" if self.provenance.layer else ""
+        return (
+            f"Explanation({', '.join(shown + more)}; {self.method}{where}; {self.provenance.model})"
+        )
 
     @property
     def method(self) -> str:
@@ -157,7 +169,7 @@ class Explanation:
         return explanation_html(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Several methods on the same pictures and the same target.
 
