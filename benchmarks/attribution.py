@@ -60,7 +60,7 @@ class Bench:
         return seewhy.explain(self.model, self.batch, method, self.target, **parameters).attribution
 
     def plain_forward(self) -> Tensor:
-        """What any explanation costs at least."""
+        """All pictures at once, as one would call the network."""
         with torch.no_grad():
             return self.net(self.pixels)
 
@@ -70,6 +70,9 @@ def check(name: str) -> None:
     bench = Bench(name, 2, torch.float64)
     for method in ("gradient", "deconvnet", "guided-backprop", "input-x-gradient"):
         _same(method, bench.explain(method), bench.captum[method]())
+    steps = bench.explain("integrated-gradients", steps=peers.STEPS)
+    # captum's default baseline is zero, and so is ours where nothing is normalised.
+    _same("integrated-gradients", steps, bench.captum["integrated-gradients"]())
     ours = bench.explain("grad-cam", relu=False, layer=bench.layer).sum(1, keepdim=True)
     _same("grad-cam", ours, bench.captum["grad-cam"]())
 

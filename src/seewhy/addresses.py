@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from seewhy.errors import SeewhyError
 
+LISTED = "`seewhy layers -m MODEL` lists them"
+
 _FORM = re.compile(
     r"(?P<layer>[^#:@]+)(#(?P<call>\d+))?(:(?P<channel>\d+))?(@(?P<row>\d+),(?P<column>\d+))?"
 )

@@ -62,7 +62,7 @@ def explain(
 def compare(
     model: "Model | nn.Module | str",
     pictures: Any,
-    methods: "str | Sequence[str | Method | type[Method]]" = "all",
+    methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]" = "all",
     target: Target = None,
     *,
     layer: str | None = None,
@@ -99,12 +99,15 @@ def as_model(model: "Model | nn.Module | str") -> Model:
 
 
 def parse_methods(
-    methods: "str | Sequence[str | Method | type[Method]]", layer: str | None = None
+    methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]",
+    layer: str | None = None,
 ) -> list[Method]:
     """The methods that "all", names with commas, or a sequence stand for, each once.
 
     `layer` goes to those that read one.
     """
+    if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
+        return parse_methods([methods], layer)
     if methods == "all":
         methods = sorted(REGISTRY)
     if isinstance(methods, str):
@@ -125,7 +128,7 @@ def _compared(
 ) -> Panel:
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
     most = settings.pictures_together(batch.pixels, model.device)
-    parts = [_part(batch, start, most) for start in range(0, len(batch.pixels), most)]
+    parts = [batch[start : start + most] for start in range(0, len(batch), most)]
     if not parts:
         raise SeewhyError("no pictures to explain")
     found: dict[int, list[Explanation]] = {i: [] for i in range(len(methods))}
@@ -201,6 +204,7 @@ def _explanation(
             "python": platform.python_version(),
         },
         question=method.question,
+        edits=tuple(str(address) for edits in recording.model.edits for address, _ in edits),
     )
     return Explanation(
         heatmap=_upsampled(attribution.heatmap, (size[0], size[1])).cpu(),
@@ -225,11 +229,6 @@ def _upsampled(
     if heatmap.shape[-2:] == size:
         return heatmap
     return F.interpolate(heatmap[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _part(batch: Batch, start: int, most: int) -> Batch:
-    some = slice(start, start + most)
-    return Batch(batch.pixels[some], batch.pictures[some], batch.views[some])
 
 
 def _split(target: Target, parts: Sequence[Batch]) -> Iterable[Target]:

@@ -46,6 +46,7 @@ class Provenance:
     device: str = "cpu"
     versions: Mapping[str, str] = field(default_factory=dict)
     question: str = ""  # in one line, what the method's map answers
+    edits: tuple[str, ...] = ()  # addresses whose activations were edited
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -75,18 +76,19 @@ class Explanation:
     def __len__(self) -> int:
         return self.heatmap.shape[0]
 
-    def __getitem__(self, index: int) -> "Explanation":
-        """The explanation of one picture, as a batch of one."""
-        i = range(len(self))[index]
-        one = slice(i, i + 1)
+    def __getitem__(self, index: int | slice) -> "Explanation":
+        """The explanation of one picture, as a batch of one, or of several."""
+        if not isinstance(index, slice):
+            i = range(len(self))[index]
+            index = slice(i, i + 1)
         return dataclasses.replace(
             self,
-            heatmap=self.heatmap[one],
-            attribution=self.attribution[one],
-            batch=Batch(self.batch.pixels[one], self.batch.pictures[one], self.batch.views[one]),
-            target=self.target[one],
-            logits=self.logits[one],
-            residual=None if self.residual is None else self.residual[one],
+            heatmap=self.heatmap[index],
+            attribution=self.attribution[index],
+            batch=self.batch[index],
+            target=self.target[index],
+            logits=self.logits[index],
+            residual=None if self.residual is None else self.residual[index],
         )
 
     def __iter__(self) -> Iterator["Explanation"]:
@@ -111,12 +113,18 @@ class Explanation:
 
     @property
     def probabilities(self) -> Float[Tensor, " batch"]:
-        """Softmax probability of the explained class, per picture, in [0, 1]."""
-        return self.logits.softmax(1).gather(1, self.target[:, None])[:, 0]
+        """Probability of the explained class, per picture, in [0, 1]."""
+        return self._all_probabilities.gather(1, self.target[:, None])[:, 0]
+
+    @property
+    def _all_probabilities(self) -> Float[Tensor, "batch classes"]:
+        """Softmax over the classes; of a single logit the sigmoid."""
+        return self.logits.sigmoid() if self.logits.shape[1] == 1 else self.logits.softmax(1)
 
     def class_name(self, index: int) -> str:
-        """The name of class `index`, or "class 7" where the model has no names."""
-        return self.classes[index] if self.classes else f"class {index}"
+        """The name of class `index`, or "class 7" where the model has no name for it."""
+        named = self.classes is not None and index < len(self.classes)
+        return self.classes[index] if self.classes and named else f"class {index}"
 
     @property
     def target_names(self) -> list[str]:
@@ -125,7 +133,7 @@ class Explanation:
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """Per picture, the `count` most probable classes as (name, probability)."""
-        best = self.logits.softmax(1).topk(min(count, self.logits.shape[1]))
+        best = self._all_probabilities.topk(min(count, self.logits.shape[1]))
         return [
             [(self.class_name(int(c)), float(p)) for p, c in zip(values, indices, strict=True)]
             for values, indices in zip(best.values, best.indices, strict=True)
@@ -228,11 +236,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         parts[0],
         heatmap=torch.cat([part.heatmap for part in parts]),
         attribution=torch.cat([part.attribution for part in parts]),
-        batch=Batch(
-            torch.cat([part.batch.pixels for part in parts]),
-            tuple(p for part in parts for p in part.batch.pictures),
-            tuple(v for part in parts for v in part.batch.views),
-        ),
+        batch=Batch.joined(part.batch for part in parts),
         target=torch.cat([part.target for part in parts]),
         logits=torch.cat([part.logits for part in parts]),
         residual=torch.cat(residuals) if residuals else None,

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from seewhy.addresses import Address
+from seewhy.addresses import LISTED, Address
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.grids import Grid, find_grid
 from seewhy.session import borrowed
-from seewhy.tap import LISTED
 from seewhy.visiting import visiting
 
 if TYPE_CHECKING:

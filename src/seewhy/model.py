@@ -7,18 +7,20 @@ buffers are as they were after every call, also after an exception.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from seewhy.addresses import Address
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
 from seewhy.layers import Anatomy, dissect
-from seewhy.session import borrowed
+from seewhy.session import borrowed, device_of
 from seewhy.tap import Edit, editors
 from seewhy.visiting import visiting
 
@@ -54,6 +56,8 @@ class Model:
         if size is not None and preparation is not None:
             raise SeewhyError("give either size or preparation, not both")
         self.net = _unwrapped(net)
+        if any(isinstance(p, UninitializedParameter) for p in self.net.parameters()):
+            raise SeewhyError("the network has lazy layers; run it once on a picture before")
         if any(p.is_inference() for p in self.net.parameters()):
             raise SeewhyError(
                 "the network was made inside torch.inference_mode(), where gradients cannot be "
@@ -75,13 +79,13 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the network's parameters are."""
-        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
+        return device_of(self.net)
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating type that the network computes in."""
-        floats = (p.dtype for p in self.net.parameters() if p.is_floating_point())
-        return next(floats, torch.float32)
+        tensors = chain(self.net.parameters(), self.net.buffers())
+        return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
 
     def prepare(self, things: Any) -> Batch:
         """Pictures of any kind (see `seewhy.images`) as a batch that the network takes."""
@@ -111,23 +115,34 @@ class Model:
     ) -> Float[Tensor, "batch classes"]:
         """The bare forward of the network as it is."""
         self.settle(pixels)
-        return _logits(self.net(self._normalised(pixels, self._memory_format)))
+        return _logits(self.net(self._normalised(pixels, self._memory_format)), len(pixels))
 
     def settle(self, pixels: Tensor) -> None:
         """Choose the memory layout once; called before anything watches the network run.
 
-        Channels-last runs convolutions up to twice as fast. A network that calls `view` across
-        channels fails with it and runs without.
+        Channels-last runs convolutions up to twice as fast. A network that depends on how its
+        maps lie in memory (it calls `view` or `as_strided` on them) runs without.
         """
         if self._memory_format is not None:
             return
+        # Two pictures: a `view` across batch and channels fails only then.
+        probe = torch.cat([self._probe(pixels)] * 2)
         with borrowed(self.net), torch.no_grad():
+            plain = self.net(self._normalised(probe, torch.contiguous_format))
             try:
-                # Two pictures: a `view` across batch and channels fails only then.
-                self.net(self._normalised(torch.cat([pixels[:1]] * 2), torch.channels_last))
-                self._memory_format = torch.channels_last
+                fast = self.net(self._normalised(probe, torch.channels_last))
+                same = _alike(_logits(fast, 2), _logits(plain, 2))
+            except torch.OutOfMemoryError:
+                raise
             except Exception:
-                self._memory_format = torch.contiguous_format
+                same = False
+        self._memory_format = torch.channels_last if same else torch.contiguous_format
+
+    @staticmethod
+    def _probe(pixels: Tensor) -> Tensor:
+        """One picture of the kind: the first, or grey where there is none."""
+        grey = torch.full((1, *pixels.shape[1:]), 0.5, device=pixels.device)
+        return pixels[:1].detach() if len(pixels) else grey
 
     def anatomy(self, pixels: Tensor | None = None) -> Anatomy:
         """The layers as they run on pictures of this size; found by one forward, then kept."""
@@ -136,7 +151,7 @@ class Model:
             pixels = torch.full((1, self.preparation.channels, *size), 0.5)
         size = tuple(pixels.shape[1:])
         if size not in self._anatomies:
-            self._anatomies[size] = dissect(self, pixels[:1].detach())
+            self._anatomies[size] = dissect(self, self._probe(pixels))
         return self._anatomies[size]
 
     def find_layer(self, pixels: Tensor | None = None) -> str:
@@ -165,6 +180,13 @@ class Model:
         return index
 
     def _normalised(self, pixels: Tensor, layout: torch.memory_format | None) -> Tensor:
+        if not pixels.is_floating_point():
+            raise SeewhyError(f"pixels are numbers in [0, 1], not {pixels.dtype}; divide by 255")
+        if pixels.ndim != 4 or pixels.shape[1] != self.preparation.channels:
+            raise SeewhyError(
+                f"{self.name} takes [batch, {self.preparation.channels}, height, width], not "
+                f"{tuple(pixels.shape)}; a grey model has mean=[m] or Preparation(channels=1)"
+            )
         pixels = pixels.to(self.device, self.dtype)
         normal = (pixels - self.mean.to(pixels)) / self.std.to(pixels)
         return normal.contiguous(memory_format=layout or torch.contiguous_format)
@@ -185,7 +207,7 @@ def _unwrapped(net: nn.Module) -> nn.Module:
 def _preparation(
     size: int | tuple[int, int] | None, mean: float | Sequence[float] | None
 ) -> Preparation:
-    channels = 1 if isinstance(mean, Sequence) and len(mean) == 1 else 3
+    channels = 1 if _is_listed(mean) and len(mean) == 1 else 3  # type: ignore[arg-type]
     if size is None:
         return Preparation(channels=channels)
     sides = (size, size) if isinstance(size, int) else size
@@ -245,19 +267,26 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _logits(output: Any) -> Float[Tensor, "batch classes"]:
-    """The logits in whatever a classifier returns."""
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Equal but for rounding; NaN where the other has it."""
+    scale = float(other.abs().nan_to_num().max()) if other.numel() else 0.0
+    return torch.allclose(one, other, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
+
+
+def _logits(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
+    """The logits in whatever a classifier returns for a batch of this size."""
     found = getattr(output, "logits", output)
     if isinstance(found, Mapping):
         found = found.get("logits", found.get("out"))
     if isinstance(found, tuple | list) and found:
         found = found[0]
     if isinstance(found, Tensor) and found.ndim == 1:
-        found = found[:, None]
-    if not isinstance(found, Tensor) or found.ndim != 2:
+        # One logit for each picture, or one picture whose batch dimension was squeezed away.
+        found = found[None] if batch == 1 else found[:, None]
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != batch:
         came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise SeewhyError(
-            f"the network returned {came}; expected class logits of shape [batch, classes]; "
-            "wrap it in a module that returns those"
+            f"the network returned {came} for {batch} pictures; expected class logits of shape "
+            "[batch, classes]; wrap it in a module that returns those"
         )
     return found

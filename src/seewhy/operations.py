@@ -25,7 +25,13 @@ class Operation:
     def gradient(self, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         """Autograd's own pull-back of `cotangent`, one entry per input (None: not wanted)."""
         wanted = [t for t in self.inputs if t.requires_grad]
-        pulled = iter(torch.autograd.grad(self.output, wanted, cotangent, retain_graph=True))
+        # A network may differentiate inside its own forward, and that through this.
+        second = torch.is_grad_enabled()
+        pulled = iter(
+            torch.autograd.grad(
+                self.output, wanted, cotangent, retain_graph=True, create_graph=second
+            )
+        )
         return tuple(next(pulled) if t.requires_grad else None for t in self.inputs)
 
 

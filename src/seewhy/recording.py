@@ -16,17 +16,21 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils.checkpoint import CheckpointError
 
 from seewhy.addresses import Address
 from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.model import Model
 from seewhy.rules import GRADIENT, Rules
 from seewhy.session import borrowed
+from seewhy.tap import not_as_a_batch
 from seewhy.tape import Tape
 from seewhy.targets import resolve
 from seewhy.visiting import visiting
 
 INPUT = "input"
+LARGEST_SEED = 2**32 - 1  # as NumPy's; a method may multiply it and still fit 64 bits
 
 # On a CPU, activations of more than 8 pictures of 224 px outgrow what malloc keeps for reuse, and
 # each operation then pays for fresh pages: 1.5 times the seconds for a batch of 16.
@@ -59,8 +63,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.precision not in ("full", "fast"):
             raise SeewhyError(f"precision is 'full' or 'fast' (bfloat16), not {self.precision!r}")
-        if self.most is not None and self.most < 1:
+        if self.most is not None and not (isinstance(self.most, int) and self.most >= 1):
             raise SeewhyError(f"a batch has at least one picture, not {self.most}")
+        if not (isinstance(self.seed, int) and 0 <= self.seed <= LARGEST_SEED):
+            raise SeewhyError(f"a seed is a whole number from 0 to {LARGEST_SEED}, not {self.seed}")
 
     def pictures_together(self, pixels: Tensor, device: torch.device) -> int:
         """How many pictures of this size go into one forward on the device."""
@@ -90,13 +96,19 @@ class Recording:
         self.tape = Tape({kind for _, rules in self._pulled for kind in rules.by_kind})
         self._gradients: dict[tuple[str, Rules], Tensor | None] = {}
         self._values: dict[str, Tensor] = {}
+        self._sources: dict[str, GradientEdge] = {}
         model.settle(pixels)
         self.anatomy = model.anatomy(pixels) if self._places else None
         self.pixels = pixels.detach().to(model.device, model.dtype, copy=True)
-        self.pixels.requires_grad_(any(at == INPUT for at, _ in self._pulled))
+        self.pixels.requires_grad_(any(self._from_the_input(at) for at, _ in self._pulled))
+        if self.pixels.requires_grad:
+            self._sources[INPUT] = get_gradient_edge(self.pixels)
         visitors = {a.layer: self._visitor(a.layer) for a in self._places.values()}
         with visiting(model.net, visitors), self.tape:
             self._logits = self._forward(self.pixels)
+        for at in self._places:
+            if at not in self._values:
+                raise SeewhyError(not_as_a_batch(at))
         self.logits: Float[Tensor, "batch classes"] = self._logits.detach().float()
         self.target: Int[Tensor, " batch"] = self.logits.argmax(1)
 
@@ -116,6 +128,8 @@ class Recording:
                 f"{layer.name} puts out {layer.shape}, which has no rows and columns; "
                 f"the deepest layer that has is {self.anatomy.spatial}"
             )
+        if len(values) != len(self.pixels):
+            raise SeewhyError(not_as_a_batch(at))
         maps = layer.grid.maps(values).float()
         return maps if address.channel is None else maps[:, address.channel, None]
 
@@ -128,9 +142,15 @@ class Recording:
         """The explained logit pulled back to a place under `rules`; raw shape."""
         if (at, rules) not in self._gradients:
             places = [place for place, asked in self._pulled if asked is rules]
-            sources = [self.pixels if p == INPUT else self._values[p] for p in places]
+            sources = [self._sources[place] for place in places]
             score = self._logits.gather(1, self.target[:, None]).sum()
-            pulled = self.tape.pull(score, sources, rules) if score.requires_grad else []
+            try:
+                pulled = self.tape.pull(score, sources, rules) if score.requires_grad else []
+            except CheckpointError:
+                raise SeewhyError(
+                    f"{self.model.name} runs its layers under activation checkpointing, into which "
+                    "nothing can be read; turn it off for the explanation"
+                ) from None
             self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
         else:
             self.shared += 1
@@ -147,7 +167,9 @@ class Recording:
 
         Points are run in as few forwards as the batch bound allows.
         """
-        total = torch.zeros_like(self.pixels, requires_grad=False)
+        # In half precision small gradients would vanish between the terms.
+        wide = torch.promote_types(self.pixels.dtype, torch.float32)
+        total = torch.zeros_like(self.pixels, dtype=wide, requires_grad=False)
         batch = len(total)
         most = self.settings.pictures_together(total, self.model.device)
         together = max(1, most // batch)
@@ -155,9 +177,10 @@ class Recording:
             numbers = range(start, min(start + together, len(weights)))
             pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
             scores = self._forward(pixels).gather(1, self.target.repeat(len(numbers))[:, None])
-            weight = weights[start : numbers.stop].to(scores).repeat_interleave(batch)
-            (gradient,) = torch.autograd.grad((scores[:, 0] * weight).sum(), pixels)
-            total += gradient.unflatten(0, (len(numbers), batch)).sum(0)
+            (gradient,) = torch.autograd.grad(scores.sum(), pixels)
+            weight = weights[start : numbers.stop].to(total)
+            terms = gradient.to(wide).unflatten(0, (len(numbers), batch))
+            total += torch.einsum("k,k...->...", weight, terms)
             self.backwards += len(numbers)
             if self.settings.progress:
                 self.settings.progress(numbers.stop, len(weights))
@@ -167,6 +190,17 @@ class Recording:
         """Logits of other pixels, without gradients."""
         with torch.no_grad():
             return self._forward(pixels).float()
+
+    def _from_the_input(self, at: str) -> bool:
+        """Whether a gradient there needs the whole graph.
+
+        A layer that hands on its own input cannot begin a graph: its output has another name.
+        """
+        if at == INPUT or self.anatomy is None:
+            return True
+        layer = self.anatomy.layer(self._places[at].layer)
+        in_place = getattr(self.model.net.get_submodule(layer.name), "inplace", False)
+        return layer.passive or in_place
 
     def _forward(self, pixels: Tensor) -> Tensor:
         self.forwards += len(pixels) / len(self.pixels)
@@ -188,11 +222,16 @@ class Recording:
             here = [at for at in wanted if calls[at] == call]
             if not here:
                 return None
-            if not tensor.requires_grad and pulled.intersection(here):
-                tensor = tensor.detach().requires_grad_()  # the graph begins here
-            self._values.update(dict.fromkeys(here, tensor))
-            # A copy goes on: what follows in the network may write into the tensor.
-            return tensor.clone()
+            # A copy is kept: what follows in the network may write into the tensor.
+            self._values.update(dict.fromkeys(here, tensor.detach().clone()))
+            if tensor.requires_grad:
+                self._sources.update(dict.fromkeys(here, get_gradient_edge(tensor)))
+                return None
+            if not pulled.intersection(here):
+                return None
+            start = tensor.detach().requires_grad_()  # the graph begins here
+            self._sources.update(dict.fromkeys(here, get_gradient_edge(start)))
+            return start.clone()
 
         return visit
 

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seewhy.addresses import Address
-from seewhy.errors import Unknown
+from seewhy.addresses import LISTED, Address
+from seewhy.errors import SeewhyError, Unknown
 from seewhy.session import borrowed
 from seewhy.visiting import Visitor, visiting
 
 if TYPE_CHECKING:
     from seewhy.layers import Anatomy
     from seewhy.model import Model
-
-LISTED = "`seewhy layers -m MODEL` lists them"
 
 Edit = Callable[[Tensor], Tensor]
 
@@ -68,6 +66,9 @@ def capture(
         suppress(Reached),
     ):
         model.forward(pixels)
+    for text in wanted:
+        if len(found.get(text, ())) != len(pixels):
+            raise SeewhyError(not_as_a_batch(text))
     return found
 
 
@@ -90,7 +91,7 @@ def edited(model: "Model", edits: Mapping[str | Address, Edit]) -> Iterator["Mod
     try:
         yield model
     finally:
-        model.edits.remove(parsed)
+        model.edits = [one for one in model.edits if one is not parsed]  # equal ones may nest
 
 
 def editors(anatomy: "Anatomy", edits: Iterable[tuple[Address, Edit]]) -> dict[str, Visitor]:
@@ -111,6 +112,11 @@ def editors(anatomy: "Anatomy", edits: Iterable[tuple[Address, Edit]]) -> dict[s
         return visit
 
     return {layer: visitor_for(changes) for layer, changes in by_layer.items()}
+
+
+def not_as_a_batch(address: str) -> str:
+    """What to say of a layer that the network does not run on the whole batch at once."""
+    return f"{address} did not run once for the whole batch; give the pictures one by one"
 
 
 def ablate() -> Edit:

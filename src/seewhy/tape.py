@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 from torch.overrides import TorchFunctionMode
 
 from seewhy.operations import FUNCTIONS, Operation
@@ -48,9 +49,9 @@ class Tape(TorchFunctionMode):
         call = function.bind(args, kwargs)
         if call is None:
             return func(*args, **kwargs)
-        self.seen[call.kind] += 1
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in call.tensors)):
-            return func(*args, **kwargs)
+            return func(*args, **kwargs)  # does not depend on the picture
+        self.seen[call.kind] += 1
         if not call.in_place:
             return _Intercepted.apply(self, call.kind, call.compute, *call.tensors)
         # The old value may be needed by the backward, so the operation reads a copy of it;
@@ -60,7 +61,10 @@ class Tape(TorchFunctionMode):
         return target.copy_(result)
 
     def pull(
-        self, output: Tensor, sources: Sequence[Tensor], rules: Rules = GRADIENT
+        self,
+        output: Tensor,
+        sources: Sequence[Tensor] | Sequence[GradientEdge],
+        rules: Rules = GRADIENT,
     ) -> tuple[Tensor | None, ...]:
         """Pull the scalar `output` back to `sources` under `rules`; the graph is kept.
 

@@ -6,6 +6,7 @@ contract suite.
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -93,12 +94,26 @@ def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Metho
 
 
 def _made(cls: type[Method], parameters: dict[str, Any]) -> Method:
-    names = [f.name for f in dataclasses.fields(cls)]
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     for name in parameters:
-        if name not in names:
-            has = f"it has {', '.join(names)}" if names else "it has none"
-            raise Unknown(f"parameter of {cls.name}", name, names, hint=has)
-    return cls(**parameters)
+        if name not in defaults:
+            has = f"it has {', '.join(defaults)}" if defaults else "it has none"
+            raise Unknown(f"parameter of {cls.name}", name, defaults, hint=has)
+    typed = {k: _typed(f"{cls.name}: {k}", defaults[k], v) for k, v in parameters.items()}
+    return cls(**typed)
+
+
+def _typed(where: str, default: Any, value: Any) -> Any:
+    """The value if it is of the default's type; a whole number will do for a number."""
+    expected = str if default is None else type(default)
+    if expected is float and type(value) is int:
+        value = float(value)
+    if type(value) is not expected and value is not default:
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+        raise SeewhyError(f"{where} is {words.get(expected, expected.__name__)}, not {value!r}")
+    if expected is float and not math.isfinite(value):
+        raise SeewhyError(f"{where} is a finite number, not {value!r}")
+    return value
 
 
 def check(condition: bool, message: str) -> None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
-
 from seewhy.cli.jobs import Job
 from seewhy.errors import SeewhyError
 from seewhy.images import Batch
@@ -28,17 +26,9 @@ def batches(
             left_out.append(str(error))
             continue
         if ready and (len(ready) == most or one.pixels.shape != ready[0].pixels.shape):
-            yield part, _together(ready)
+            yield part, Batch.joined(ready)
             part, ready = [], []
         part.append(job)
         ready.append(one)
     if ready:
-        yield part, _together(ready)
-
-
-def _together(batches: Sequence[Batch]) -> Batch:
-    return Batch(
-        torch.cat([batch.pixels for batch in batches]),
-        tuple(picture for batch in batches for picture in batch.pictures),
-        tuple(view for batch in batches for view in batch.views),
-    )
+        yield part, Batch.joined(ready)

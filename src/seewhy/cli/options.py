@@ -8,10 +8,8 @@ from cyclopts import Group, Parameter
 
 from seewhy.errors import SeewhyError
 from seewhy.model import Model
-from seewhy.recording import Settings
+from seewhy.recording import LARGEST_SEED, Settings
 from seewhy.sources import open_model
-
-LARGEST_SEED = 2**32 - 1  # as NumPy's; a method may multiply it and still fit 64 bits
 
 # Help shows the groups in this order, after a command's own options.
 MODEL_GROUP = Group("Model", sort_key=1)

@@ -10,13 +10,11 @@ from typing import Any, get_args
 from seewhy.attribution.method import REGISTRY, Method, as_method
 from seewhy.errors import SeewhyError
 
-EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
-
 
 def configured(method: str, layer: str | None, settings: Sequence[str]) -> Method:
     """The method with its name=value words, and `--layer` if it has a layer."""
     plain = as_method(method)
-    given = dict(_parse(method, plain.parameters, word) for word in settings)
+    given = dict(_parse(plain.parameters, word) for word in settings)
     if layer is None:
         return as_method(plain, **given)
     if "layer" not in plain.parameters:
@@ -29,26 +27,14 @@ def configured(method: str, layer: str | None, settings: Sequence[str]) -> Metho
     return as_method(plain, layer=layer, **given)
 
 
-def _parse(method: str, known: dict[str, Any], word: str) -> tuple[str, Any]:
+def _parse(known: dict[str, Any], word: str) -> tuple[str, Any]:
     name, equals, text = (part.strip() for part in word.partition("="))
     if not equals:
         raise SeewhyError(f"--set expects name=value, such as samples=50, not {word!r}")
     name = name.replace("-", "_")
-    return name, _typed(f"{method}: {name}", known.get(name), text)
-
-
-def _typed(where: str, default: Any, text: str) -> Any:
-    """The value of `text` in the type of the default; what has none, such as a layer, is a word."""
-    if default is None or isinstance(default, str):
-        return text
-    value = _value(text)
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(default):
-        raise SeewhyError(
-            f"{where} is {EXPECTED.get(type(default), 'another value')}, not {text!r}"
-        )
-    return value
+    default = known.get(name)
+    # What has no default, such as a layer, is a word.
+    return name, text if default is None or isinstance(default, str) else _value(text)
 
 
 def _value(text: str) -> Any:

@@ -108,6 +108,20 @@ class Batch:
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
+    def __getitem__(self, some: slice) -> "Batch":
+        """Some of the pictures, as a batch."""
+        return Batch(self.pixels[some], self.pictures[some], self.views[some])
+
+    @staticmethod
+    def joined(batches: "Iterable[Batch]") -> "Batch":
+        """All pictures of several batches of one size, in order."""
+        parts = list(batches)
+        return Batch(
+            torch.cat([part.pixels for part in parts]),
+            tuple(picture for part in parts for picture in part.pictures),
+            tuple(view for part in parts for view in part.views),
+        )
+
 
 def prepare(things: Any, preparation: Preparation) -> Batch:
     """One picture, or several in order, prepared as one batch.
