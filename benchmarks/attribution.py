@@ -18,11 +18,7 @@ LAYERS = {"squeezenet1_1": "features", "resnet50": "layer4"}
 PANEL = [
     seewhy.methods()["smoothgrad"](samples=peers.SAMPLES, noise=peers.NOISE),
     seewhy.methods()["integrated-gradients"](steps=peers.STEPS),
-    *(
-        m
-        for name, m in seewhy.methods().items()
-        if name not in ("smoothgrad", "integrated-gradients")
-    ),
+    *("gradient", "input-x-gradient", "deconvnet", "guided-backprop", "cam", "grad-cam"),
 ]
 
 

@@ -27,12 +27,20 @@ Python (`seewhy.explain(model, picture, "NAME", ...)`) and on the command line
 def page() -> str:
     """The whole page."""
     methods = seewhy.methods().values()
-    rows = [f"| [`{m.name}`](#{m.name}) | {m.question} | {m.source} |\n" for m in methods]
+    rows = [f"| [`{m.name}`](#{_anchor(m)}) | {m.question} | {m.source} |\n" for m in methods]
     return HEAD + "".join(rows) + "".join(_section(m) for m in methods)
 
 
+def _anchor(method: type[Method]) -> str:
+    """Page addresses have no plus sign."""
+    return method.name.replace("+", "-plus")
+
+
 def _section(method: type[Method]) -> str:
-    parts = [f"\n## {method.name}\n", inspect.cleandoc(inspect.getmodule(method).__doc__ or "")]
+    parts = [
+        f'\n<a id="{_anchor(method)}"></a>\n\n## {method.name}\n',
+        inspect.cleandoc(inspect.getmodule(method).__doc__ or ""),
+    ]
     fields = describe(method)
     if fields:
         parts.append("\n| hyperparameter | default |\n|---|---|")

@@ -6,14 +6,15 @@ import seewhy
 from seewhy.images import Picture
 from seewhy.scenes import examples, render
 
+METHODS = "gradient,smoothgrad,integrated-gradients,guided-backprop,cam,grad-cam,layer-cam,fullgrad"
 HERE = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """The panel of methods on one rendered scene."""
+    """A panel of methods on one rendered scene."""
     factors = dict(examples(10))["heart"]
     picture = Picture(render(factors, 256).pixels[0], "a rendered scene")
-    panel = seewhy.compare("scenes", picture)
+    panel = seewhy.compare("scenes", picture, METHODS)
     panel.save(HERE / "compare.png")
 
 

@@ -40,12 +40,18 @@ NO_LINEAR_HEAD_ON_MEANS = {
 NOT_APPLICABLE = {
     "cam": NO_GRID | NO_LINEAR_HEAD_ON_MEANS,
     "deconvnet": NO_RECTIFIER,
+    "eigen-cam": NO_GRID,
+    "fullgrad": set(),
     "grad-cam": NO_GRID,
+    "grad-cam++": NO_GRID,
     "gradient": set(),
     "guided-backprop": NO_RECTIFIER,
+    "hires-cam": NO_GRID,
     "input-x-gradient": set(),
     "integrated-gradients": set(),
+    "layer-cam": NO_GRID,
     "smoothgrad": set(),
+    "xgrad-cam": NO_GRID,
 }
 
 APPLICABLE = [(m, n) for m in METHODS for n in NETWORKS if n not in NOT_APPLICABLE.get(m, ())]

@@ -157,3 +157,28 @@ def test_looking_at_the_layers_leaves_no_trace(unchanged):
     net, pixels = case.build(), case.pixels(1)
     with unchanged(net):
         seewhy.Model(net).anatomy(pixels)
+
+
+class Both(nn.Module):
+    """Maps of 8 x 8 with 8 channels: the shape fits both ways, what reads them tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(3, 8, 2, 2), nn.Sequential(nn.Conv2d(8, 8, 1))
+        self.norm, self.last = nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 8), nn.GELU())
+        self.after = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.stem(x)).permute(0, 2, 3, 1)
+        x = self.norm(x)
+        x = x + self.last(x)
+        return self.head(self.after(x.permute(0, 3, 1, 2)).mean((2, 3)))
+
+
+def test_shapes_that_fit_both_ways():
+    anatomy = seewhy.Model(Both(), size=16).anatomy()
+    layouts = {name: layer.grid.layout for name, layer in anatomy.layers.items() if layer.grid}
+    first, last = "channels-first", "channels-last"
+    assert layouts["stem"] == layouts["first.0"] == layouts["after"] == first
+    assert layouts["norm"] == layouts["last.0"] == last

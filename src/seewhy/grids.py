@@ -67,18 +67,24 @@ class Grid:
 
 
 def find_grid(
-    shape: tuple[int, ...], size: tuple[int, int], known: Iterable[tuple[int, int]] = ()
+    shape: tuple[int, ...],
+    size: tuple[int, int],
+    known: Iterable[tuple[int, int]] = (),
+    channels_last: bool = False,
 ) -> Grid | None:
     """The grid of an output of `shape` (without batch) for an input of `size`, or None.
 
     `known` holds the (height, width) of maps seen earlier in the same forward: a patch
-    embedding's map settles how the tokens that follow it are laid out.
+    embedding's map settles how the tokens that follow it are laid out. `channels_last` settles
+    shapes that fit both ways, such as 96 x 96 x 96.
     """
     if len(shape) == 3:
-        if _fits(shape[1], shape[2], size):
-            return Grid("channels-first", shape[1], shape[2])
-        if _fits(shape[0], shape[1], size):
+        first = _fits(shape[1], shape[2], size)
+        last = _fits(shape[0], shape[1], size)
+        if last and (channels_last or not first):
             return Grid("channels-last", shape[0], shape[1])
+        if first:
+            return Grid("channels-first", shape[1], shape[2])
     if len(shape) == 2:
         return _token_grid(shape[0], size, known)
     return None

@@ -101,7 +101,7 @@ def dissect(model: "Model", pixels: Tensor) -> Anatomy:
     visitors = {name: lambda t, call, name=name: note(name, t, call) for name in names}
     with borrowed(net), torch.no_grad(), visiting(net, visitors):
         logits = model.unedited(pixels)
-    layers = _describe(net, order, tuple(pixels.shape[-2:]))
+    layers = _describe(net, order, (pixels.shape[-2], pixels.shape[-1]))
     return Anatomy(layers, _choose(model, pixels, layers, logits.shape[1]))
 
 
@@ -111,20 +111,37 @@ def compiled(module: nn.Module) -> bool:
 
 
 def _describe(
-    net: nn.Module, order: dict[str, tuple[tuple[int, ...], int]], size: tuple[int, ...]
+    net: nn.Module, order: dict[str, tuple[tuple[int, ...], int]], size: tuple[int, int]
 ) -> dict[str, Layer]:
     modules = dict(net.named_modules())
     maps: list[tuple[int, int]] = []
     layers = {}
-    for name, (shape, calls) in order.items():
+    last = _channels_last([(modules[name], len(shape)) for name, (shape, _) in order.items()])
+    for (name, (shape, calls)), channels_last in zip(order.items(), last, strict=True):
         whole = shape[:1] == (1,)  # windows and crops folded into the batch are no grid
-        grid = find_grid(shape[1:], (size[0], size[1]), maps) if whole else None
+        grid = find_grid(shape[1:], size, maps, channels_last) if whole else None
         if grid and grid.layout != "tokens":
             maps.append((grid.height, grid.width))
         module = modules[name]
         passive = isinstance(module, _PASSIVE) or type(module).__name__ == "Permute"
         layers[name] = Layer(name, type(module).__name__, shape[1:], calls, grid, passive)
     return layers
+
+
+def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:
+    """Whether each output has its channels last, told by what reads it next.
+
+    Linear layers and plain layer norms of maps work on the last dimension, convolutions on the
+    first after the batch; a subclass of LayerNorm may permute, so it tells nothing.
+    """
+    found, told = [], False
+    for module, dimensions in reversed(modules):
+        if dimensions == 4 and (isinstance(module, nn.Linear) or type(module) is nn.LayerNorm):
+            told = True
+        elif isinstance(module, nn.Conv2d):
+            told = False
+        found.append(told)
+    return found[::-1]
 
 
 def _choose(model: "Model", pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:

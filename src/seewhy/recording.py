@@ -106,15 +106,16 @@ class Recording:
         visitors = {a.layer: self._visitor(a.layer) for a in self._places.values()}
         with visiting(model.net, visitors), self.tape:
             self._logits = self._forward(self.pixels)
-        for at in self._places:
-            if at not in self._values:
-                raise SeewhyError(not_as_a_batch(at))
         self.logits: Float[Tensor, "batch classes"] = self._logits.detach().float()
         self.target: Int[Tensor, " batch"] = self.logits.argmax(1)
 
     def activation(self, at: str) -> Tensor:
         """The raw output of the layer at the address."""
-        return (self.pixels if at == INPUT else self._values[at]).detach()
+        if at == INPUT:
+            return self.pixels.detach()
+        if at not in self._values:
+            raise NotApplicable(not_as_a_batch(at))
+        return self._values[at]
 
     def maps(self, at: str, values: Tensor | None = None) -> Float[Tensor, "batch channels h w"]:
         """The activation (or `values` of its shape) as maps; raises where there is no grid."""
@@ -129,7 +130,7 @@ class Recording:
                 f"the deepest layer that has is {self.anatomy.spatial}"
             )
         if len(values) != len(self.pixels):
-            raise SeewhyError(not_as_a_batch(at))
+            raise NotApplicable(not_as_a_batch(at))
         maps = layer.grid.maps(values).float()
         return maps if address.channel is None else maps[:, address.channel, None]
 
@@ -141,7 +142,7 @@ class Recording:
     def gradient(self, at: str = INPUT, rules: Rules = GRADIENT) -> Tensor:
         """The explained logit pulled back to a place under `rules`; raw shape."""
         if (at, rules) not in self._gradients:
-            places = [place for place, asked in self._pulled if asked is rules]
+            places = [p for p, asked in self._pulled if asked is rules and p in self._sources]
             sources = [self._sources[place] for place in places]
             score = self._logits.gather(1, self.target[:, None]).sum()
             try:
@@ -155,7 +156,7 @@ class Recording:
         else:
             self.shared += 1
         self.backwards += 1
-        gradient = self._gradients[at, rules]
+        gradient = self._gradients.get((at, rules))
         if gradient is None:
             raise NotApplicable(f"the explained score does not depend on {at}")
         return gradient

@@ -11,15 +11,11 @@ patch tokens as maps; the layer is the last at which patches still influence the
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from seewhy.attribution.method import Attribution, Method
-from seewhy.model import Model
-from seewhy.recording import Reading, Recording
+from seewhy.attribution.gradient_cams import GradientCAM, Maps
 
 
 @dataclass(frozen=True)
-class GradCAM(Method):
+class GradCAM(GradientCAM):
     """Feature maps weighted by their mean gradient.
 
     - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
@@ -28,26 +24,7 @@ class GradCAM(Method):
     name = "grad-cam"
     question = "Where are the features that raise the score?"
     source = "Selvaraju et al. 2016, arXiv 1610.02391"
-    reads_layer = True
 
-    layer: str | None = None
-    relu: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """Unless it is rectified."""
-        return not self.relu
-
-    def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
-        """Activation and gradient at the layer."""
-        return [Reading(self.layer or model.find_layer(pixels))]
-
-    def attribute(self, recording: Recording) -> Attribution:
-        """The weighted maps."""
-        layer = self.layer or recording.model.find_layer(recording.pixels)
-        gradients = recording.maps(layer, recording.gradient(layer))
-        values = gradients.mean((2, 3), keepdim=True) * recording.maps(layer)
-        heatmap = values.sum(1)
-        if self.relu:
-            heatmap = heatmap.relu()
-        return Attribution(values, heatmap, layer)
+    def weighted(self, maps: Maps, gradients: Maps) -> Maps:
+        """mean(g) * A."""
+        return gradients.mean((2, 3), keepdim=True) * maps

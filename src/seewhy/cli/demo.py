@@ -20,6 +20,7 @@ from seewhy.writing import atomic_write
 
 SIZE = 256  # of the rendered pictures; the model resizes them like anybody's photographs
 SEED = 20  # of the scenes among which those that the mark fools are looked for
+METHODS = "gradient,smoothgrad,integrated-gradients,guided-backprop,cam,grad-cam,layer-cam,fullgrad"
 LEAD = (
     "First, rendered rooms and a classifier that names their main object. Then a network that was "
     "trained on pictures in which a small mark in the corner almost always came with a mug: it "
@@ -47,8 +48,10 @@ def demo(
     fooled = [_saved(folder, name, pixels) for name, pixels in _fooled(cheat)]
     with progress(quiet) as tell:
         panels = [
-            compare(honest, plain, progress=lambda what, share: tell(what, share * 2 / 3)),
-            compare(cheat, fooled, progress=lambda what, share: tell(what, 2 / 3 + share / 3)),
+            compare(honest, plain, METHODS, progress=lambda what, share: tell(what, share * 2 / 3)),
+            compare(
+                cheat, fooled, METHODS, progress=lambda what, share: tell(what, 2 / 3 + share / 3)
+            ),
         ]
     path = folder / "report.html"
     report(panels, path, title="What the bundled models look at", lead=LEAD)
