@@ -200,6 +200,12 @@ def test_a_single_logit_is_a_probability_by_the_sigmoid():
     assert e.top()[0] == [("class 0", pytest.approx(float(e.probabilities[0])))]
 
 
+def test_no_class_names_at_all():
+    model = seewhy.Model(seeded(Body), classes=[])
+    with pytest.raises(SeewhyError, match="no class names"):
+        seewhy.explain(model, PIXELS, "gradient", "cat")
+
+
 class MaxHead(nn.Module):
     """Ends in max pooling, with a bias next to which every map is small."""
 

@@ -167,7 +167,7 @@ class Model:
     def class_index(self, target: int | str, count: int) -> int:
         """The index of a class given by index or name, of `count` classes."""
         if isinstance(target, str) and (target in (self.classes or ()) or not _is_number(target)):
-            if self.classes is None:
+            if not self.classes:
                 raise SeewhyError(f"{self.name} has no class names; give class {target!r} by index")
             return _index_of(target, self.classes)
         if not isinstance(target, str | int | np.integer):
