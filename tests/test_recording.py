@@ -7,8 +7,9 @@ import torch.nn.functional as F
 import seewhy
 from networks import NETWORKS, Body
 from seewhy.errors import SeewhyError
-from seewhy.recording import INPUT, Reading, Settings, recorded
+from seewhy.recording import INPUT, Reading, recorded
 from seewhy.rules import DECONVNET, GRADIENT, GUIDED
+from seewhy.settings import Settings
 
 
 def test_values_and_gradients_at_several_places_from_one_forward():

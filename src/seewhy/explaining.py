@@ -18,7 +18,8 @@ from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.images import Batch
 from seewhy.model import Model
-from seewhy.recording import Reading, Recording, Settings, recorded
+from seewhy.recording import Reading, Recording, recorded
+from seewhy.settings import Settings
 from seewhy.targets import Target, for_each
 from seewhy.version import __version__
 
@@ -167,8 +168,7 @@ def _explained(
         shared = time.perf_counter() - started
         for number, i in enumerate(readings):
             method = methods[i]
-            recording.settings = dataclasses.replace(settings, progress=tell(number, method.name))
-            recording.forwards, recording.backwards, recording.shared = 1.0, 0.0, 1.0
+            recording.begin(dataclasses.replace(settings, progress=tell(number, method.name)))
             begun = time.perf_counter()
             try:
                 attribution = method.attribute(recording)

@@ -24,19 +24,13 @@ from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.model import Model
 from seewhy.rules import GRADIENT, Rules
 from seewhy.session import borrowed
+from seewhy.settings import Settings
 from seewhy.tap import not_as_a_batch
 from seewhy.tape import Tape
 from seewhy.targets import resolve
 from seewhy.visiting import visiting
 
 INPUT = "input"
-LARGEST_SEED = 2**32 - 1  # as NumPy's; a method may multiply it and still fit 64 bits
-
-# On a CPU, activations of more than 8 pictures of 224 px outgrow what malloc keeps for reuse, and
-# each operation then pays for fresh pages: 1.5 times the seconds for a batch of 16.
-PIXELS_TOGETHER = {"cpu": 8 * 224 * 224, "accelerator": 64 * 224 * 224}
-
-Progress = Callable[[int, int], None]  # (done, in all), called after each batch of forwards
 
 
 @dataclass(frozen=True)
@@ -45,35 +39,6 @@ class Reading:
 
     at: str = INPUT
     rules: Rules | None = GRADIENT
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run, as opposed to what: the same for all methods of a panel.
-
-    `most` bounds the pictures in one forward, None as the device likes it best; `precision`
-    "fast" computes in bfloat16.
-    """
-
-    seed: int = 0
-    precision: str = "full"
-    most: int | None = None
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("full", "fast"):
-            raise SeewhyError(f"precision is 'full' or 'fast' (bfloat16), not {self.precision!r}")
-        if self.most is not None and not (isinstance(self.most, int) and self.most >= 1):
-            raise SeewhyError(f"a batch has at least one picture, not {self.most}")
-        if not (isinstance(self.seed, int) and 0 <= self.seed <= LARGEST_SEED):
-            raise SeewhyError(f"a seed is a whole number from 0 to {LARGEST_SEED}, not {self.seed}")
-
-    def pictures_together(self, pixels: Tensor, device: torch.device) -> int:
-        """How many pictures of this size go into one forward on the device."""
-        if self.most is not None:
-            return self.most
-        budget = PIXELS_TOGETHER["cpu" if device.type == "cpu" else "accelerator"]
-        return max(1, budget // (pixels.shape[-2] * pixels.shape[-1]))
 
 
 class Recording:
@@ -91,6 +56,7 @@ class Recording:
         self.model = model
         self.settings = settings
         self.forwards = self.backwards = self.shared = 0.0
+        self._drawn: set[Rules] = set()
         self._places = {r.at: Address.parse(r.at) for r in readings if r.at != INPUT}
         self._pulled = {(r.at, r.rules) for r in readings if r.rules is not None}
         self.tape = Tape({kind for _, rules in self._pulled for kind in rules.by_kind})
@@ -108,6 +74,12 @@ class Recording:
             self._logits = self._forward(self.pixels)
         self.logits: Float[Tensor, "batch classes"] = self._logits.detach().float()
         self.target: Int[Tensor, " batch"] = self.logits.argmax(1)
+
+    def begin(self, settings: Settings) -> None:
+        """Count anew for the next method of the panel, which draws on the recorded forward."""
+        self.settings = settings
+        self.forwards, self.backwards, self.shared = 1.0, 0.0, 1.0
+        self._drawn.clear()
 
     def activation(self, at: str) -> Tensor:
         """The raw output of the layer at the address."""
@@ -140,8 +112,12 @@ class Recording:
         return self.logits.gather(1, self.target[:, None])[:, 0]
 
     def gradient(self, at: str = INPUT, rules: Rules = GRADIENT) -> Tensor:
-        """The explained logit pulled back to a place under `rules`; raw shape."""
-        if (at, rules) not in self._gradients:
+        """The explained logit pulled back to a place under `rules`; raw shape.
+
+        All places read under the same rules come from one backward, and count as one.
+        """
+        known = (at, rules) in self._gradients
+        if not known:
             places = [p for p, asked in self._pulled if asked is rules and p in self._sources]
             sources = [self._sources[place] for place in places]
             score = self._logits.gather(1, self.target[:, None]).sum()
@@ -153,9 +129,10 @@ class Recording:
                     "nothing can be read; turn it off for the explanation"
                 ) from None
             self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
-        else:
-            self.shared += 1
-        self.backwards += 1
+        if rules not in self._drawn:
+            self._drawn.add(rules)
+            self.backwards += 1
+            self.shared += known
         gradient = self._gradients.get((at, rules))
         if gradient is None:
             raise NotApplicable(f"the explained score does not depend on {at}")

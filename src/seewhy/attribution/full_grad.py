@@ -105,14 +105,12 @@ class FullGrad(Method):
 
 def _bias_terms(recording: Recording, anatomy: Anatomy) -> dict[str, Tensor]:
     """b * d logit / d y, of y's shape, of each layer with a bias that the score depends on."""
-    counted = recording.backwards, recording.shared
     terms = {}
     for at, bias in _biases(recording.model, anatomy).items():
         with suppress(NotApplicable):
             gradient = recording.gradient(at).float()
             if len(gradient) == len(recording.pixels):  # windows in the batch are left out
                 terms[at] = bias.float() * gradient
-    recording.backwards, recording.shared = counted  # they came with the pixels' gradient
     return terms
 
 

@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from seewhy.errors import SeewhyError
 from seewhy.model import Model
-from seewhy.recording import LARGEST_SEED, Settings
+from seewhy.settings import LARGEST_SEED, Settings
 from seewhy.sources import open_model
 
 # Help shows the groups in this order, after a command's own options.
