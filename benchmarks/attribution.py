@@ -1,7 +1,7 @@
-"""Attribution: Grad-CAM on one picture and on a batch, and the panel of all methods."""
+"""Attribution: Grad-CAM on one picture and on a batch, LRP, and panels of many methods."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,11 +15,18 @@ from benchmarks.timing import Comparison, compare
 from seewhy.images import Batch, Picture, View
 
 LAYERS = {"squeezenet1_1": "features", "resnet50": "layer4"}
-PANEL = [
+EIGHT = [
     seewhy.methods()["smoothgrad"](samples=peers.SAMPLES, noise=peers.NOISE),
     seewhy.methods()["integrated-gradients"](steps=peers.STEPS),
     *("gradient", "input-x-gradient", "deconvnet", "guided-backprop", "cam", "grad-cam"),
 ]
+# One method each of those that one backward answers, from three peers.
+TWELVE = [
+    *("gradient", "input-x-gradient", "deconvnet", "guided-backprop", "deep-lift"),
+    *("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam"),
+    *("lrp-epsilon-plus-flat", "lrp-epsilon-gamma-box"),
+]
+COMPOSITES = ["lrp-epsilon-plus-flat", "lrp-epsilon-gamma-box"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class Bench:
         self.batch = Batch(self.pixels, pictures, (View.identity(224, 224),) * batch)
         peer_layer = self.net.get_submodule(self.layer)
         self.captum = peers.captum_calls(self.net, peer_layer, self.pixels, self.target)
-        self.grad_cam = peers.grad_cam(self.net, peer_layer, self.pixels, self.target)
+        self.cams = peers.cam_calls(self.net, peer_layer, self.pixels, self.target)
+        self.zennit = peers.zennit_calls(self.net, self.pixels, self.target)
 
     def explain(self, method: str, **parameters: object) -> Tensor:
         """Our attribution, of the same classes."""
@@ -71,6 +79,8 @@ def check(name: str) -> None:
     _same("integrated-gradients", steps, bench.captum["integrated-gradients"]())
     ours = bench.explain("grad-cam", relu=False, layer=bench.layer).sum(1, keepdim=True)
     _same("grad-cam", ours, bench.captum["grad-cam"]())
+    for composite in COMPOSITES:
+        _same(composite, bench.explain(composite), bench.zennit[composite](), 1e-3)
 
 
 def cases(networks: list[str], runs: int) -> Iterator[Result]:
@@ -82,24 +92,42 @@ def cases(networks: list[str], runs: int) -> Iterator[Result]:
             ours = partial(bench.explain, "grad-cam")
             theirs = {
                 "captum": bench.captum["grad-cam"],
-                "pytorch-grad-cam": bench.grad_cam,
+                "pytorch-grad-cam": bench.cams["grad-cam"],
                 "a plain forward": bench.plain_forward,
             }
             for peer, run in theirs.items():
                 yield Result("Grad-CAM", name, size, peer, compare(ours, run, runs))
-        yield _panel(bench, max(2, runs // 3))
+        few = max(2, runs // 3)
+        for composite in COMPOSITES:
+            ours = partial(bench.explain, composite)
+            compared = compare(ours, bench.zennit[composite], few)
+            yield Result(composite, name, size, "zennit", compared)
+        yield _panel(bench, EIGHT, _calls(bench.captum, EIGHT), "captum", few)
+        everyone = {**bench.cams, **bench.captum, **bench.zennit}
+        peer = "captum, pytorch-grad-cam, zennit"
+        yield _panel(bench, TWELVE, _calls(everyone, TWELVE), peer, few)
 
 
-def _panel(bench: Bench, runs: int) -> Result:
+def _calls(
+    calls: Mapping[str, Callable[[], Tensor]], panel: Sequence[object]
+) -> list[Callable[[], Tensor]]:
+    """The peers' calls for the methods of the panel; captum has no CAM."""
+    names = [method if isinstance(method, str) else method.name for method in panel]
+    return [calls[name] for name in names if name in calls]
+
+
+def _panel(
+    bench: Bench, panel: list, calls: list[Callable[[], Tensor]], peer: str, runs: int
+) -> Result:
     def ours() -> object:
-        return seewhy.compare(bench.model, bench.batch, PANEL, bench.target)
+        return seewhy.compare(bench.model, bench.batch, panel, bench.target)
 
     def theirs() -> object:
-        return [call() for call in bench.captum.values()]
+        return [call() for call in calls]
 
-    peer = f"captum, {len(bench.captum)} of them one by one"
     comparison = compare(ours, theirs, runs)
-    return Result(f"panel of {len(PANEL)}", bench.name, len(bench.pixels), peer, comparison)
+    peer = f"{peer}, {len(calls)} one by one"
+    return Result(f"panel of {len(panel)}", bench.name, len(bench.pixels), peer, comparison)
 
 
 def _without_in_place(net: nn.Module) -> nn.Module:

@@ -17,7 +17,8 @@ HEAD = """# Attribution methods
 What is the model looking at? Every method below works on any classifier that `Model` takes, from
 Python (`seewhy.explain(model, picture, "NAME", ...)`) and on the command line
 (`seewhy explain PICTURE --method NAME --set name=value`). This page is made from the code by
-`python docs/generate.py`.
+`python docs/generate.py`. [Families of methods](attribution/README.md) has pictures, measurements,
+and which family answers which question.
 
 | method | the question it answers | source |
 |---|---|---|

@@ -76,7 +76,7 @@ def test_one_target_for_each_picture(model: seewhy.Model, target: list, batch_si
     ("arguments", "words"),
     [
         ({"method": "gradcam"}, "unknown method 'gradcam'; did you mean grad-cam"),
-        ({"method": "zzz"}, "there are cam"),
+        ({"method": "zzz"}, "unknown method .zzz.; there are .*cam"),
         ({"method": "grad-cam", "layer": "secnod"}, "did you mean second"),
         ({"method": "grad-cam", "layer": "fc"}, "no rows and columns"),
         ({"method": "grad-cam", "layer": "a:b"}, "cannot read the address"),

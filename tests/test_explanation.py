@@ -50,6 +50,22 @@ def test_classes_without_names():
     assert e.target_names == ["class 4"] * 3
 
 
+def test_what_is_explained_where_it_is_no_class():
+    model = seewhy.Model(Body(), classes=CLASSES)
+    e = seewhy.explain(model, PIXELS, "gradient", [2, "second:3", seewhy.difference("dog", 1)])
+    assert e.target.tolist() == [2, -1, -1]
+    assert e.target_names == ["cat", "second:3", "dog − bee"]
+    assert e.probabilities[0] == e.logits[0].softmax(0)[2]
+    assert bool(e.probabilities[1:].isnan().all())
+    expected = [e.logits[0, 2], e.score[1], e.logits[2, 3] - e.logits[2, 1]]
+    torch.testing.assert_close(e.score, torch.stack(expected))
+    (one,) = e[1]
+    assert one.target_names == ["second:3"] and one.score == e.score[1]
+    assert "second:3 = " in repr(e) and "nan" not in repr(e)
+    again = joined(list(e))
+    assert again.target_names == e.target_names and torch.equal(again.score, e.score)
+
+
 def test_the_map_on_the_original_picture():
     """A wide picture, cropped in the middle: nothing is known of its sides."""
     model = seewhy.Model(Body(), size=16)
@@ -78,7 +94,7 @@ def test_shapes_are_checked(explanation: Explanation):
 
 def test_joined_parts_are_the_whole(explanation: Explanation):
     again = joined(list(explanation))
-    for name in ("heatmap", "attribution", "target", "logits", "residual"):
+    for name in ("heatmap", "attribution", "target", "score", "logits", "residual"):
         assert torch.equal(getattr(again, name), getattr(explanation, name)), name
     assert torch.equal(again.batch.pixels, explanation.batch.pixels)
     assert len(again.batch.pictures) == len(again.batch.views) == 3

@@ -13,6 +13,7 @@ from seewhy.settings import Settings
 
 
 def test_values_and_gradients_at_several_places_from_one_forward():
+    torch.manual_seed(0)
     net, pixels = Body().eval(), torch.rand(2, 3, 16, 16)
     model = seewhy.Model(net)
     readings = [Reading(), Reading("second"), Reading("relu#0"), Reading(INPUT, GUIDED)]

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seewhy.operations import RECTIFIER_KINDS
 from seewhy.rules import DECONVNET, GRADIENT, GUIDED, Rules
 from seewhy.tape import Tape
 
@@ -25,7 +26,7 @@ values = st.lists(
 def test_one_rectifier(rules: Rules, pairs: list):
     x, g = torch.tensor(pairs, dtype=torch.float64).unbind(1)
     x.requires_grad_()
-    tape = Tape({"relu"})
+    tape = Tape(RECTIFIER_KINDS)
     with tape:
         y = F.relu(x)
     (pulled,) = tape.pull((y * g).sum(), [x], rules)
@@ -38,7 +39,7 @@ def test_three_layers_by_hand(rules: Rules):
     generator = torch.Generator().manual_seed(5)
     a, b, c = (torch.randn(16, 16, dtype=torch.float64, generator=generator) for _ in range(3))
     x = torch.randn(16, dtype=torch.float64, generator=generator, requires_grad=True)
-    tape = Tape({"relu"})
+    tape = Tape(RECTIFIER_KINDS)
     with tape:
         y = c @ F.relu(b @ torch.relu_(a @ x))
     (pulled,) = tape.pull(y[2], [x], rules)

@@ -17,6 +17,8 @@ from seewhy.version import __version__
 
 if TYPE_CHECKING:
     from seewhy.attribution.method import Method
+    from seewhy.channels import ChannelComparison, compare_channels
+    from seewhy.concepts import Concepts, find_concepts
     from seewhy.errors import NotApplicable, SeewhyError
     from seewhy.explaining import compare, explain, methods
     from seewhy.explanation import Explanation, Panel
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from seewhy.model import Model
     from seewhy.sources import open_model
     from seewhy.tap import ablate, add, capture, edited, replace, scale
+    from seewhy.targets import difference, direction, each, total
 
 _HOMES = {
     "attribution.method": ["Method"],
+    "channels": ["ChannelComparison", "compare_channels"],
+    "concepts": ["Concepts", "find_concepts"],
     "errors": ["NotApplicable", "SeewhyError"],
     "explaining": ["compare", "explain", "methods"],
     "explanation": ["Explanation", "Panel"],
@@ -34,10 +39,13 @@ _HOMES = {
     "model": ["Model"],
     "sources": ["open_model"],
     "tap": ["ablate", "add", "capture", "edited", "replace", "scale"],
+    "targets": ["difference", "direction", "each", "total"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ChannelComparison",
+    "Concepts",
     "Explanation",
     "Method",
     "Model",
@@ -49,13 +57,19 @@ __all__ = [
     "add",
     "capture",
     "compare",
+    "compare_channels",
+    "difference",
+    "direction",
+    "each",
     "edited",
     "explain",
+    "find_concepts",
     "load_picture",
     "methods",
     "open_model",
     "replace",
     "scale",
+    "total",
 ]
 
 

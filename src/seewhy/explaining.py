@@ -3,8 +3,8 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from seewhy.images import Batch
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording, recorded
 from seewhy.settings import Settings
-from seewhy.targets import Target, for_each
+from seewhy.targets import Each, Hidden, Target, deepest_layer, hidden_of, questions
 from seewhy.version import __version__
 
 Report = Callable[[str, float], None]  # (what runs now, share of all that is done)
@@ -44,6 +44,8 @@ def explain(
     - `pictures`: a path, PIL picture, array, tensor in [0, 1], or a sequence of those.
     - `method`: a name of `methods()`, or a configured method.
     - `target`: class index or name, one for all pictures or one each; None: the most probable.
+      Also a hidden unit ("layer3:17"), a `total`, `difference` or `direction`, or `each` of
+      several, with an entry for each question and picture; see `seewhy.targets`.
     - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
     - `batch_size`: the most pictures in one forward; None: as many as the device likes best.
     - `progress`: called with what runs and the share that is done.
@@ -128,21 +130,31 @@ def _compared(
     report: Report | None,
 ) -> Panel:
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
-    most = settings.pictures_together(batch.pixels, model.device)
-    parts = [batch[start : start + most] for start in range(0, len(batch), most)]
-    if not parts:
+    if not len(batch):
         raise SeewhyError("no pictures to explain")
-    found: dict[int, list[Explanation]] = {i: [] for i in range(len(methods))}
+    asked = questions(target, len(batch), model, batch.pixels)
+    hidden = hidden_of([one for question in asked for one in question])
+    most = settings.pictures_together(batch.pixels, model.device)
+    starts = range(0, len(batch), most)
+    found: dict[int, dict[int, list[Explanation]]] = defaultdict(lambda: defaultdict(list))
     skipped: dict[int, str] = {}
-    for done, (part, part_target) in enumerate(zip(parts, _split(target, parts), strict=True)):
+    for done, start in enumerate(starts):
+        some = slice(start, start + most)
         todo = {i: m for i, m in enumerate(methods) if i not in skipped}
-        tell = _telling(report, done / len(parts), 1 / len(parts), len(todo))
-        for i, result in _explained(model, part, todo, part_target, settings, tell):
+        tell = _telling(report, done / len(starts), 1 / len(starts), len(asked) * len(todo))
+        about = Each(tuple(question[some] for question in asked))
+        for i, number, result in _explained(
+            model, batch[some], todo, about, hidden, settings, tell
+        ):
             if isinstance(result, Explanation):
-                found[i].append(result)
+                found[i][number].append(result)
             else:
                 skipped[i] = result
-    explanations = tuple(joined(found[i]) for i in found if i not in skipped)
+    explanations = tuple(
+        _in_order(found.pop(i))  # let go of the parts as they are joined
+        for i in sorted(found)
+        if i not in skipped
+    )
     return Panel(explanations, tuple((methods[i].name, why) for i, why in sorted(skipped.items())))
 
 
@@ -150,38 +162,61 @@ def _explained(
     model: Model,
     batch: Batch,
     methods: dict[int, Method],
-    target: Target,
+    about: Each,
+    hidden: Collection[Hidden],
     settings: Settings,
     tell: Callable[[int, str], Callable[[int, int], None]],
-) -> Iterator[tuple[int, Explanation | str]]:
-    """Each method's explanation of one batch, or the reason why there is none."""
-    readings: dict[int, list[Reading]] = {}
+) -> Iterator[tuple[int, int, Explanation | str]]:
+    """Each method's answer to each question about one batch, or the reason why there is none.
+
+    Comes as (which method, which question, answer); all draw on one forward.
+    """
+    able: dict[int, Method] = {}
+    readings: list[Reading] = []
     for i, method in methods.items():
         try:
-            readings[i] = method.readings(model, batch.pixels)
+            fitted = _before(hidden, method, model, batch.pixels)
+            readings += fitted.readings(model, batch.pixels)
+            able[i] = fitted
         except NotApplicable as reason:
-            yield i, str(reason)
+            yield i, 0, str(reason)
     started = time.perf_counter()
-    wanted = list(dict.fromkeys(r for asked in readings.values() for r in asked))
-    with recorded(model, batch.pixels, wanted, target, settings) as recording:
+    wanted = list(dict.fromkeys(readings))
+    with recorded(model, batch.pixels, wanted, about, settings) as recording:
         _check_finite(model, recording, batch)
         shared = time.perf_counter() - started
-        for number, i in enumerate(readings):
-            method = methods[i]
-            recording.begin(dataclasses.replace(settings, progress=tell(number, method.name)))
-            begun = time.perf_counter()
-            try:
-                attribution = method.attribute(recording)
-            except NotApplicable as reason:
-                yield i, str(reason)
-                continue
-            cost = Cost(
-                forwards=recording.forwards,
-                backwards=recording.backwards,
-                seconds=shared + time.perf_counter() - begun,
-                shared=recording.shared,
-            )
-            yield i, _explanation(method, recording, attribution, batch, cost)
+        for number in range(len(about.targets)):
+            recording.ask(number)
+            for place, (i, method) in enumerate(list(able.items()), start=number * len(methods)):
+                recording.begin(dataclasses.replace(settings, progress=tell(place, method.name)))
+                begun = time.perf_counter()
+                try:
+                    attribution = method.attribute(recording)
+                except NotApplicable as reason:
+                    del able[i]
+                    yield i, number, str(reason)
+                    continue
+                cost = Cost(
+                    forwards=recording.forwards,
+                    backwards=recording.backwards,
+                    # What is shared is spent once, however many questions there are.
+                    seconds=(0 if number else shared) + time.perf_counter() - begun,
+                    shared=recording.shared,
+                )
+                answer = _explanation(methods[i], recording, attribution, batch, cost)
+                yield i, number, answer
+
+
+def _in_order(parts: dict[int, list[Explanation]]) -> Explanation:
+    """The parts of one method's answer, question by question."""
+    return joined([part for number in sorted(parts) for part in parts[number]])
+
+
+def _before(hidden: Collection[Hidden], method: Method, model: Model, pixels: Tensor) -> Method:
+    """The method; where it would find a layer for itself, with one that `hidden` depend on."""
+    if not hidden or not method.reads_layer or method.parameters["layer"] is not None:
+        return method
+    return as_method(method, layer=deepest_layer(hidden, model.anatomy(pixels)))
 
 
 def _explanation(
@@ -211,6 +246,7 @@ def _explanation(
         attribution=attribution.values.detach().cpu(),
         batch=batch,
         target=recording.target.cpu(),
+        score=recording.score.cpu(),
         logits=recording.logits.cpu(),
         classes=recording.model.classes,
         provenance=provenance,
@@ -218,6 +254,7 @@ def _explanation(
         cost=cost,
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
         notes=attribution.notes,
+        labels=recording.asked.labels,
     )
 
 
@@ -229,18 +266,6 @@ def _upsampled(
     if heatmap.shape[-2:] == size:
         return heatmap
     return F.interpolate(heatmap[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _split(target: Target, parts: Sequence[Batch]) -> Iterable[Target]:
-    """The part of a target list that belongs to each part of the batch."""
-    count = sum(len(part.pixels) for part in parts)
-    if target is None:
-        return [None] * len(parts)
-    target = for_each(target, count)
-    ends = [0]
-    for part in parts:
-        ends.append(ends[-1] + len(part.pixels))
-    return [target[a:b] for a, b in pairwise(ends)]
 
 
 def _telling(

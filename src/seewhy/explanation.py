@@ -16,14 +16,15 @@ from torch import Tensor
 
 from seewhy.errors import NotApplicable, Unknown
 from seewhy.images import Batch
+from seewhy.targets import class_name
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an explanation cost. Counts are per picture; `seconds` is for the whole batch.
+    """What an explanation cost. Counts are per map; `seconds` is for all of them.
 
-    `forwards` and `backwards` are the passes that the method draws on, as if it ran alone;
-    `shared` of them were run once for all methods of the panel.
+    `forwards` and `backwards` are the passes that the method draws on, as if it ran alone for
+    one question; `shared` of them were run once for all methods and questions of the panel.
     """
 
     forwards: float = 0.0
@@ -53,6 +54,8 @@ class Provenance:
 class Explanation:
     """What one method says about a batch of pictures.
 
+    - `score`: the number that is explained, per picture: the logit of the class `target`, or
+      what `labels` names where `target` is -1 (a difference of logits, a hidden unit).
     - `heatmap`: raw and signed, on the grid of the model's input; higher means more evidence.
     - `attribution`: what the method computed before it was summed over channels and
       up-sampled: [batch, channels, h, w] on the method's own grid.
@@ -65,6 +68,7 @@ class Explanation:
     attribution: Float[Tensor, "batch channels h w"]
     batch: Batch
     target: Int[Tensor, " batch"]
+    score: Float[Tensor, " batch"]
     logits: Float[Tensor, "batch classes"]
     classes: Sequence[str] | None
     provenance: Provenance
@@ -72,6 +76,7 @@ class Explanation:
     cost: Cost = Cost()
     residual: Float[Tensor, " batch"] | None = None
     notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.heatmap.shape[0]
@@ -87,8 +92,10 @@ class Explanation:
             attribution=self.attribution[index],
             batch=self.batch[index],
             target=self.target[index],
+            score=self.score[index],
             logits=self.logits[index],
             residual=None if self.residual is None else self.residual[index],
+            labels=self.labels[index],
         )
 
     def __iter__(self) -> Iterator["Explanation"]:
@@ -96,10 +103,9 @@ class Explanation:
 
     def __repr__(self) -> str:
         """One line: the numbers are in the fields."""
-        shown = [
-            f"{name} {float(p):.2f}"
-            for name, p in zip(self.target_names[:3], self.probabilities[:3], strict=True)
-        ]
+        from seewhy.show.text import target_text
+
+        shown = [target_text(self, i) for i in range(min(len(self), 3))]
         more = [f"{len(self) - 3} more"] if len(self) > 3 else []
         where = f" at {self.provenance.layer}" if self.provenance.layer else ""
         return (
@@ -113,8 +119,9 @@ class Explanation:
 
     @property
     def probabilities(self) -> Float[Tensor, " batch"]:
-        """Probability of the explained class, per picture, in [0, 1]."""
-        return self._all_probabilities.gather(1, self.target[:, None])[:, 0]
+        """Probability of the explained class, per picture, in [0, 1]; NaN where it is no class."""
+        chosen = self.target.clamp(min=0)[:, None]
+        return self._all_probabilities.gather(1, chosen)[:, 0].where(self.target >= 0, torch.nan)
 
     @property
     def _all_probabilities(self) -> Float[Tensor, "batch classes"]:
@@ -123,13 +130,16 @@ class Explanation:
 
     def class_name(self, index: int) -> str:
         """The name of class `index`, or "class 7" where the model has no name for it."""
-        named = self.classes is not None and index < len(self.classes)
-        return self.classes[index] if self.classes and named else f"class {index}"
+        return class_name(index, self.classes)
 
     @property
     def target_names(self) -> list[str]:
-        """The name of the explained class, per picture."""
-        return [self.class_name(int(t)) for t in self.target]
+        """What is explained, per picture: the class, or such as "dog − cat" and "layer3:17"."""
+        labels = self.labels or [""] * len(self)
+        return [
+            self.class_name(index) if index >= 0 else label
+            for index, label in zip(self.target.tolist(), labels, strict=True)
+        ]
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """Per picture, the `count` most probable classes as (name, probability)."""
@@ -179,7 +189,7 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Several methods on the same pictures and the same target.
+    """Several methods on the same pictures and the same targets.
 
     `skipped` holds (method name, reason) of those that do not apply to the model.
     """
@@ -238,6 +248,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         attribution=torch.cat([part.attribution for part in parts]),
         batch=Batch.joined(part.batch for part in parts),
         target=torch.cat([part.target for part in parts]),
+        score=torch.cat([part.score for part in parts]),
         logits=torch.cat([part.logits for part in parts]),
         residual=torch.cat(residuals) if residuals else None,
         cost=Cost(
@@ -247,4 +258,5 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
             mean([c.shared for c in costs]),
         ),
         notes=tuple(dict.fromkeys(n for part in parts for n in part.notes)),
+        labels=tuple(label for part in parts for label in part.labels),
     )

@@ -6,7 +6,7 @@ buffers are as they were after every call, also after an exception.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -23,6 +23,8 @@ from seewhy.layers import Anatomy, dissect
 from seewhy.session import borrowed, device_of
 from seewhy.tap import Edit, editors
 from seewhy.visiting import visiting
+
+_UNWATCHED = nullcontext()
 
 DEFAULT_SIZE = (224, 224)  # probed when neither a picture nor the preparation names a size
 
@@ -99,23 +101,32 @@ class Model:
             return self.forward(pixels)
 
     def forward(
-        self, pixels: Float[Tensor, "batch channels height width"]
+        self,
+        pixels: Float[Tensor, "batch channels height width"],
+        watched: AbstractContextManager = _UNWATCHED,
     ) -> Float[Tensor, "batch classes"]:
-        """The bare forward with the edits in force, for use inside `session.borrowed`."""
+        """The bare forward with the edits in force, for use inside `session.borrowed`.
+
+        `watched` is entered while the network runs, and not while pixels are normalised.
+        """
         if not self.edits:
-            return self.unedited(pixels)
+            return self.unedited(pixels, watched)
         visitors = [editors(self.anatomy(pixels), edits) for edits in self.edits]
         with ExitStack() as stack:
             for one in reversed(visitors):
                 stack.enter_context(visiting(self.net, one, before_others=True))
-            return self.unedited(pixels)
+            return self.unedited(pixels, watched)
 
     def unedited(
-        self, pixels: Float[Tensor, "batch channels height width"]
+        self,
+        pixels: Float[Tensor, "batch channels height width"],
+        watched: AbstractContextManager = _UNWATCHED,
     ) -> Float[Tensor, "batch classes"]:
         """The bare forward of the network as it is."""
         self.settle(pixels)
-        return _logits(self.net(self._normalised(pixels, self._memory_format)), len(pixels))
+        normal = self._normalised(pixels, self._memory_format)
+        with watched:
+            return _logits(self.net(normal), len(pixels))
 
     def settle(self, pixels: Tensor) -> None:
         """Choose the memory layout once; called before anything watches the network run.

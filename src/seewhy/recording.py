@@ -7,11 +7,11 @@ graph is built before the shallowest layer that somebody reads, so Grad-CAM cost
 and the backward of the head.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -20,60 +20,99 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.checkpoint import CheckpointError
 
 from seewhy.addresses import Address
+from seewhy.attention import attentions, per_picture
 from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.layers import Anatomy
+from seewhy.ledger import Ledger
 from seewhy.model import Model
+from seewhy.operations import Linear, Operation
 from seewhy.rules import GRADIENT, Rules
+from seewhy.rules.rescale import OTHER_OPERATIONS, beside
+from seewhy.scores import Outputs, Score, resolve, watching
 from seewhy.session import borrowed
 from seewhy.settings import Settings
 from seewhy.tap import not_as_a_batch
-from seewhy.tape import Tape
-from seewhy.targets import resolve
+from seewhy.tape import Logged, Tape, made_by, stands_for
+from seewhy.targets import Asked, Target, hidden_of, questions
 from seewhy.visiting import visiting
 
 INPUT = "input"
+ATTENTION = "attention"
+Through = tuple[str | tuple[str, ...], ...]
+
+_NO_LAYER = (INPUT, ATTENTION)
+_UNWATCHED = nullcontext()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a method reads: the activation at a place and, under `rules`, its gradient."""
+    """What a method reads: the activation at a place and, under `rules`, its gradient.
+
+    - `at`: a layer's address, INPUT for the pixels, ATTENTION for all attention matrices.
+    - `through`: addresses of channels; what is pulled back passes their layers only there. Of a
+      layer, so that channels can be named later.
+    """
 
     at: str = INPUT
     rules: Rules | None = GRADIENT
+    through: tuple[str, ...] = ()
 
 
 class Recording:
     """A recorded forward; made by `recorded`.
 
     - `pixels`: what went in, [batch, channels, height, width] in [0, 1].
-    - `logits`: what came out. `target`: the index of the class that is explained, per picture.
+    - `logits`: what came out. `score`: the explained number of each picture, which is the logit
+      of the class `target`, or something else where that is -1; `asked` says what.
     - `forwards`, `backwards`: passes per picture that were drawn on so far; `shared` of them
       had been run already.
     """
 
     def __init__(
-        self, model: Model, pixels: Tensor, readings: Sequence[Reading], settings: Settings
+        self,
+        model: Model,
+        pixels: Tensor,
+        readings: Sequence[Reading],
+        settings: Settings,
+        questions: Sequence[Sequence[Asked]],
     ):
         self.model = model
         self.settings = settings
         self.forwards = self.backwards = self.shared = 0.0
-        self._drawn: set[Rules] = set()
-        self._places = {r.at: Address.parse(r.at) for r in readings if r.at != INPUT}
+        self._drawn: set[Hashable] = set()
+        self._places = {r.at: Address.parse(r.at) for r in readings if r.at not in _NO_LAYER}
+        self._gates = {place_of(p) for r in readings for p in r.through}
         self._pulled = {(r.at, r.rules) for r in readings if r.rules is not None}
-        self.tape = Tape({kind for _, rules in self._pulled for kind in rules.by_kind})
-        self._gradients: dict[tuple[str, Rules], Tensor | None] = {}
+        self._gradients: dict[Hashable, Tensor | None] = {}
+        self._relevances: dict[Hashable, tuple[Tensor, Ledger]] = {}
         self._values: dict[str, Tensor] = {}
         self._sources: dict[str, GradientEdge] = {}
+        self._made: dict[str, Operation | None] = {}
+        self._softmaxes: list[Logged] = []
         model.settle(pixels)
-        self.anatomy = model.anatomy(pixels) if self._places else None
+        self.anatomy = model.anatomy(pixels) if self._places or self._gates else None
         self.pixels = pixels.detach().to(model.device, model.dtype, copy=True)
         self.pixels.requires_grad_(any(self._from_the_input(at) for at, _ in self._pulled))
         if self.pixels.requires_grad:
             self._sources[INPUT] = get_gradient_edge(self.pixels)
-        visitors = {a.layer: self._visitor(a.layer) for a in self._places.values()}
-        with visiting(model.net, visitors), self.tape:
-            self._logits = self._forward(self.pixels)
-        self.logits: Float[Tensor, "batch classes"] = self._logits.detach().float()
-        self.target: Int[Tensor, " batch"] = self.logits.argmax(1)
+        self.tape = self._tape(readings)
+        visited = [*self._places.values(), *self._gates]
+        visitors = {a.layer: self._visitor(a.layer) for a in visited}
+        self.questions = questions
+        self.watched = {hidden.place for asked in questions for hidden in hidden_of(asked)}
+        with visiting(model.net, visitors):
+            self._outputs = self._run(self.pixels, self.tape)
+        self.logits: Float[Tensor, "batch classes"] = self._outputs.logits.detach().float()
+        self.ask(0)
+
+    def ask(self, number: int) -> None:
+        """From now on explain the question of this number; other pulls are forgotten."""
+        self.asked: Score = resolve(self.questions[number], self.logits, self.model)
+        self.target: Int[Tensor, " batch"] = self.asked.target
+        self._score = self.asked.of(self._outputs)
+        self.score: Float[Tensor, " batch"] = self._score.detach().float()
+        self._gradients.clear()
+        self._relevances.clear()
 
     def begin(self, settings: Settings) -> None:
         """Count anew for the next method of the panel, which draws on the recorded forward."""
@@ -106,42 +145,134 @@ class Recording:
         maps = layer.grid.maps(values).float()
         return maps if address.channel is None else maps[:, address.channel, None]
 
-    @property
-    def score(self) -> Float[Tensor, " batch"]:
-        """The explained logit, per picture."""
-        return self.logits.gather(1, self.target[:, None])[:, 0]
-
     def gradient(self, at: str = INPUT, rules: Rules = GRADIENT) -> Tensor:
-        """The explained logit pulled back to a place under `rules`; raw shape.
+        """The explained score pulled back to a place under `rules`; raw shape.
 
         All places read under the same rules come from one backward, and count as one.
         """
         known = (at, rules) in self._gradients
         if not known:
             places = [p for p, asked in self._pulled if asked is rules and p in self._sources]
-            sources = [self._sources[place] for place in places]
-            score = self._logits.gather(1, self.target[:, None]).sum()
-            try:
-                pulled = self.tape.pull(score, sources, rules) if score.requires_grad else []
-            except CheckpointError:
-                raise SeewhyError(
-                    f"{self.model.name} runs its layers under activation checkpointing, into which "
-                    "nothing can be read; turn it off for the explanation"
-                ) from None
+            pulled = self._pull([self._sources[place] for place in places], rules)
             self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
-        if rules not in self._drawn:
-            self._drawn.add(rules)
-            self.backwards += 1
-            self.shared += known
+        self._count(rules, known)
         gradient = self._gradients.get((at, rules))
         if gradient is None:
-            raise NotApplicable(f"the explained score does not depend on {at}")
+            raise NotApplicable(self.asked.independent_of(at))
         return gradient
+
+    def relevance(self, at: str, rules: Rules, through: Through = ()) -> tuple[Tensor, Ledger]:
+        """The relevance R = x * g of a place under `rules`, raw shape, and the books of the pull.
+
+        At the pixels x is the difference from the mean colour, which the network takes for zero.
+        `through` holds channels that count for all pictures, or a tuple with one each.
+        """
+        key = (at, rules, through)
+        known = key in self._relevances
+        if not known:
+            shape = tuple(self.pixels.shape[1:])
+            ledger = Ledger(pictures=len(self.pixels), picture_shape=shape, through=through)
+            source = [self._sources[at]] if at in self._sources else []
+            (gradient,) = self._pull(source, rules, ledger) or [None]
+            if gradient is None:
+                raise NotApplicable(self.asked.independent_of(at))
+            self._relevances[key] = self._relevance(at, gradient, ledger), ledger
+        self._count(key, known)
+        return self._relevances[key]
+
+    def _relevance(self, at: str, gradient: Tensor, ledger: Ledger) -> Tensor:
+        if at == INPUT:
+            relevance = (self.pixels.detach() - self.model.mean.to(gradient)) * gradient
+            return relevance if ledger.arrived is None else relevance + ledger.arrived
+        made = self._made.get(at)
+        if isinstance(made, Linear):
+            return made.relevance(gradient, ledger)
+        return self.activation(at) * gradient
+
+    def differences(
+        self, start: Tensor, at: str, rules: Rules
+    ) -> tuple[Tensor, Tensor, Float[Tensor, " batch"]]:
+        """What separates the pictures from the pixels `start`, with rules that compare the two.
+
+        `start` is a batch of references or a single one, [1, channels, height, width]. Returns
+        the difference of the activations at `at` and the multipliers pulled back to it, raw
+        shape, and the difference of the explained scores. The graph must begin at the pixels.
+        """
+        log: dict[str, list[Logged]] = {kind: [] for kind in rules.by_kind}
+        pixels = start.detach().to(self.pixels).requires_grad_()
+        places = set() if at == INPUT else {self._places[at]}
+        tape = Tape(log, pixels, log=log, reads_input=rules.reads_input)
+        outputs = self._run(pixels, tape, places)
+        if any(tape.seen[kind] != self.tape.seen[kind] for kind in log):
+            raise NotApplicable(OTHER_OPERATIONS)
+        operations = {(op.kind, op.number): op for ops in log.values() for op, _ in ops}
+        ledger = Ledger(pictures=len(self.pixels), reference=operations)
+        source = [self._sources[at]] if at in self._sources else []
+        (multipliers,) = self._pull(source, rules, ledger) or [None]
+        if multipliers is None:
+            raise NotApplicable(self.asked.independent_of(at))
+        self.backwards += 1
+        x = self.activation(at)
+        x0 = pixels if at == INPUT else outputs.activations[self._places[at]]
+        return x - beside(x0.detach(), x), multipliers, self._rise_from(outputs)
+
+    def _rise_from(self, others: Outputs) -> Float[Tensor, " batch"]:
+        """The explained scores less those of another forward, in the network's precision."""
+        here = self._outputs
+        activations = {
+            place: beside(others.activations[place], a) for place, a in here.activations.items()
+        }
+        score = self.asked.of(
+            Outputs(beside(others.logits, here.logits), activations, here.anatomy)
+        )
+        return (self._score - score).detach()
+
+    def attention(self) -> list[tuple[Tensor, Tensor]]:
+        """Each layer's attention [batch, heads, queries, keys] and its gradient, first to last.
+
+        Layers that the score does not depend on are left out. Raises NotApplicable where
+        attention is of parts of pictures, or does not go layer by layer.
+        """
+        known = ATTENTION in self._gradients
+        if not known:
+            found = attentions(self._score, self._softmaxes)
+            pulled = self._pull([edge for _, edge in found], GRADIENT)
+            self._attention = [
+                (self._per_picture(operation.y, operation), self._per_picture(gradient, operation))
+                for (operation, _), gradient in zip(found, pulled, strict=True)
+                if gradient is not None
+            ]
+            self._gradients[ATTENTION] = None
+        self._count(ATTENTION, known)
+        return self._attention
+
+    def _per_picture(self, values: Tensor, softmax: Operation) -> Tensor:
+        return per_picture(values, softmax, len(self.pixels))
+
+    def _pull(
+        self, sources: Sequence[GradientEdge], rules: Rules, ledger: Ledger | None = None
+    ) -> Sequence[Tensor | None]:
+        score = self._score.sum()
+        if not score.requires_grad or not sources:
+            return []
+        try:
+            return self.tape.pull(score, sources, rules, ledger)
+        except CheckpointError:
+            raise SeewhyError(
+                f"{self.model.name} runs its layers under activation checkpointing, into which "
+                "nothing can be read; turn it off for the explanation"
+            ) from None
+
+    def _count(self, pull: Hashable, known: bool) -> None:
+        if pull not in self._drawn:
+            self._drawn.add(pull)
+            self.backwards += 1
+            self.shared += known
 
     def summed_gradient(
         self, point: Callable[[int], Tensor], weights: Float[Tensor, " points"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """sum_k weights[k] * gradient of the explained logit at the pixels point(k).
+        """sum_k weights[k] * gradient of the explained score at the pixels point(k).
 
         Points are run in as few forwards as the batch bound allows.
         """
@@ -154,8 +285,8 @@ class Recording:
         for start in range(0, len(weights), together):
             numbers = range(start, min(start + together, len(weights)))
             pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
-            scores = self._forward(pixels).gather(1, self.target.repeat(len(numbers))[:, None])
-            (gradient,) = torch.autograd.grad(scores.sum(), pixels)
+            score = self.asked.of(self._run(pixels)).sum()
+            (gradient,) = torch.autograd.grad(score, pixels)
             weight = weights[start : numbers.stop].to(total)
             terms = gradient.to(wide).unflatten(0, (len(numbers), batch))
             total += torch.einsum("k,k...->...", weight, terms)
@@ -169,27 +300,59 @@ class Recording:
         with torch.no_grad():
             return self._forward(pixels).float()
 
+    def scores_of(self, pixels: Tensor) -> Float[Tensor, " others"]:
+        """The explained score of other pixels, without gradients; of one batch or several."""
+        with torch.no_grad():
+            return self.asked.of(self._run(pixels)).float()
+
     def _from_the_input(self, at: str) -> bool:
         """Whether a gradient there needs the whole graph.
 
         A layer that hands on its own input cannot begin a graph: its output has another name.
         """
-        if at == INPUT or self.anatomy is None:
+        if at in _NO_LAYER or self.anatomy is None:
             return True
         layer = self.anatomy.layer(self._places[at].layer)
         in_place = getattr(self.model.net.get_submodule(layer.name), "inplace", False)
         return layer.passive or in_place
 
-    def _forward(self, pixels: Tensor) -> Tensor:
+    def _run(
+        self,
+        pixels: Tensor,
+        watched: AbstractContextManager = _UNWATCHED,
+        places: Collection[Address] = (),
+    ) -> Outputs:
+        """A forward, with the activations at `places` and those that are asked about kept."""
+        kept = self.watched.union(places)
+        anatomy = self.model.anatomy(pixels) if kept else None
+        found: dict[Address, Tensor] = {}
+        watchers = watching(kept, anatomy, found, self.tape.paused) if anatomy else {}
+        with visiting(self.model.net, watchers):
+            return Outputs(self._forward(pixels, watched), found, anatomy)
+
+    def _forward(self, pixels: Tensor, watched: AbstractContextManager = _UNWATCHED) -> Tensor:
         self.forwards += len(pixels) / len(self.pixels)
         fast = self.settings.precision == "fast"
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=fast):
-            return self.model.forward(pixels)
+            return self.model.forward(pixels, watched)
+
+    def _tape(self, readings: Sequence[Reading]) -> Tape:
+        kinds = {kind for r in readings if r.rules is not None for kind in r.rules.by_kind}
+        logged = any(r.at == ATTENTION for r in readings)
+        named = self.model.net.named_parameters(remove_duplicate=False)
+        return Tape(
+            kinds | ({"softmax"} if logged else set()),
+            self.pixels,
+            {id(parameter): name.rpartition(".")[0] for name, parameter in named},
+            {"softmax": self._softmaxes} if logged else {},
+            {kind for r in readings if r.rules is not None for kind in r.rules.reads_input},
+        )
 
     def _visitor(self, layer: str) -> Callable[[Tensor, int], Tensor | None]:
         wanted = {at: address for at, address in self._places.items() if address.layer == layer}
         pulled = {at for at, _ in self._pulled}
         assert self.anatomy is not None
+        gates = {self.anatomy.call(gate): gate for gate in self._gates if gate.layer == layer}
         calls = {at: self.anatomy.call(address) for at, address in wanted.items()}
         for address in wanted.values():
             self.anatomy.index(address)  # a channel that does not exist is refused here
@@ -197,9 +360,15 @@ class Recording:
                 raise SeewhyError(f"{address}: a map needs every row and column; leave @ out")
 
         def visit(tensor: Tensor, call: int) -> Tensor | None:
+            made = made_by(tensor)
+            if call in gates and tensor.requires_grad:
+                tensor.register_hook(self._restriction(gates[call], tensor.shape, made))
             here = [at for at in wanted if calls[at] == call]
             if not here:
                 return None
+            self._made.update(dict.fromkeys(here, made))
+            if isinstance(made, Linear):
+                made.read = True
             # A copy is kept: what follows in the network may write into the tensor.
             self._values.update(dict.fromkeys(here, tensor.detach().clone()))
             if tensor.requires_grad:
@@ -209,17 +378,64 @@ class Recording:
                 return None
             start = tensor.detach().requires_grad_()  # the graph begins here
             self._sources.update(dict.fromkeys(here, get_gradient_edge(start)))
-            return start.clone()
+            begun = start.clone()
+            stands_for(begun, tensor)
+            if call in gates:
+                begun.register_hook(self._restriction(gates[call], tensor.shape, made))
+            return begun
 
-        return visit
+        def unwatched(tensor: Tensor, call: int) -> Tensor | None:
+            with self.tape.paused():
+                return visit(tensor, call)
+
+        return unwatched
+
+    def _restriction(
+        self, gate: Address, shape: torch.Size, made: Operation | None
+    ) -> Callable[[Tensor], Tensor | None]:
+        """A hook that lets cotangents pass only at the channels that a pull goes through.
+
+        The graph keeps it, so it does not keep the recording, which would hold both in a circle.
+        """
+        tape, anatomy = self.tape, self.anatomy
+        assert anatomy is not None
+
+        def restrict(cotangent: Tensor) -> Tensor | None:
+            here = [one for one in tape.ledger.through if place_of(one) == gate]
+            if not here:
+                return None
+            mask = torch.zeros(shape, dtype=cotangent.dtype, device=cotangent.device)
+            for one in here:
+                _open(mask, one, anatomy)
+            restricted = cotangent * mask
+            if isinstance(made, Linear):
+                made.restrict(mask, cotangent, restricted)
+            return restricted
+
+        return restrict
+
+
+def place_of(channels: str | tuple[str, ...]) -> Address:
+    """The layer, and the call of it, that channels lie in."""
+    address = Address.parse(channels if isinstance(channels, str) else channels[0])
+    return dataclasses.replace(address, channel=None, position=None)
+
+
+def _open(mask: Tensor, one: str | tuple[str, ...], anatomy: Anatomy) -> None:
+    """Set the mask to 1 at the channel, or at each picture's own."""
+    if isinstance(one, str):
+        mask[anatomy.index(Address.parse(one))] = 1
+        return
+    for picture, at in enumerate(one):
+        first, *rest = anatomy.index(Address.parse(at))
+        mask[picture][(first, *rest) if first is ... else tuple(rest)] = 1
 
 
 @contextmanager
 def recorded(
-    model: Model, pixels: Tensor, readings: Sequence[Reading], target: Any, settings: Settings
+    model: Model, pixels: Tensor, readings: Sequence[Reading], target: Target, settings: Settings
 ) -> Iterator[Recording]:
     """Run one forward and keep what `readings` ask for while the block runs."""
+    asked = questions(target, len(pixels), model, pixels)
     with borrowed(model.net):
-        recording = Recording(model, pixels, readings, settings)
-        recording.target = resolve(target, recording.logits, model)
-        yield recording
+        yield Recording(model, pixels, readings, settings, asked)

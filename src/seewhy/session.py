@@ -60,7 +60,7 @@ def _buffers_kept(module: nn.Module) -> Callable[[], None]:
             if buffer._version != version:
                 with torch.no_grad():
                     buffer.copy_(values)
-            if module._buffers.get(name) is not buffer:
+            if name not in module._buffers or module._buffers[name] is not buffer:
                 module._buffers[name] = buffer
 
     return put_back

@@ -43,6 +43,12 @@ WORDS = [  # each with what the line must say
     ("explain dog.jpg -t 10", ["class 10 is out of range", "0 to 9"]),
     ("explain dog.jpg -t=-1", ["class -1 is out of range", "0 to 9"]),
     ("explain dog.jpg -m untrained:make -t dog", ["no class names", "index"]),
+    ("explain dog.jpg -t stages.1:999", ["stages.1:999", "channels, counted from 0"]),
+    ("explain dog.jpg -t stage.1:3", ["unknown class or unit 'stage.1:3'", "stages.1:3"]),
+    ("explain dog.jpg -t stages.1:3 --layer stages", ["does not depend on stages", "shallower"]),
+    ("explain dog.jpg --against mug", ["--against needs a --target"]),
+    ("explain dog.jpg -t mug --against mgu", ["unknown class 'mgu'", "did you mean mug"]),
+    ("explain dog.jpg -t mug --against mug", ["mug − mug is zero"]),
     # hyperparameters and numbers
     ("explain dog.jpg --set relu", ["--set expects name=value", "'relu'"]),
     ("explain dog.jpg --set rleu=true", ["unknown parameter of grad-cam", "did you mean relu?"]),

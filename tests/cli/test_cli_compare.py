@@ -25,6 +25,13 @@ def test_some_methods_on_several_pictures(photos, seewhy):
     assert all(f"{photos.name}/{name}: " in out for name in ("a.jpg", "b.png", "c.webp"))
 
 
+def test_several_targets(here, seewhy):
+    out = seewhy("compare dog.jpg --methods gradient,cam -t mug -t stages.1:3").fine()
+    assert "dog.jpg: mug, probability " in out and "dog.jpg: stages.1:3, score " in out
+    assert "left out cam: CAM shares out a logit" in out
+    assert "dog.jpg · stages.1:3" in Path("report.html").read_text()
+
+
 def test_what_does_not_apply_is_said(here, seewhy):
     Path("two_layers.py").write_text(
         "from torch import nn\n"

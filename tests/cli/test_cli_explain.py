@@ -49,6 +49,35 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     assert torch.equal(load("out.npz").heatmap, here_too.heatmap)
 
 
+def test_a_hidden_unit(here, seewhy):
+    out = seewhy("explain dog.jpg --target stages.1:3 -o out.npz").fine()
+    assert "target    stages.1:3, score" in out
+    here_too = library.explain("scenes", "dog.jpg", target="stages.1:3")
+    assert torch.equal(load("out.npz").heatmap, here_too.heatmap)
+    assert load("out.npz").provenance.layer == "stages.1"
+
+
+def test_why_one_class_rather_than_another(here, seewhy):
+    out = seewhy("explain dog.jpg -t mug --against bottle --method gradient -o out.npz").fine()
+    assert "target    mug − bottle, score" in out
+    target = library.difference("mug", "bottle")
+    here_too = library.explain("scenes", "dog.jpg", "gradient", target)
+    assert torch.equal(load("out.npz").heatmap, here_too.heatmap)
+
+
+def test_several_targets_of_several_pictures(photos, seewhy):
+    out = seewhy("explain photos -o out --format npz -t mug -t 3 -t stages.1:3 --batch-size 2")
+    assert out.fine().count("written") == 3
+    for file in "ab":
+        one = load(f"out/{file}.grad-cam.npz")
+        assert one.target_names == ["mug", one.class_name(3), "stages.1:3"]
+        assert {picture.source for picture in one.batch.pictures} == {
+            f"photos/{file}.{'jpg' if file == 'a' else 'png'}"
+        }
+    against = seewhy("explain photos/a.jpg -t mug -t 3 --against bottle --json").fine()
+    assert [p["target"]["index"] for p in json.loads(against)[0]["pictures"]] == [None, None]
+
+
 def test_fast_precision_is_told_and_close(here, seewhy):
     seewhy("explain dog.jpg -o full.npz").fine()
     seewhy("explain dog.jpg -o fast.npz --precision fast").fine()

@@ -49,6 +49,13 @@ def test_deconvnet():
     torch.testing.assert_close(heatmap, torch.tensor(expected).float())
 
 
+def test_lrp_epsilon():
+    values, heatmap = explain("lrp-epsilon")
+    expected = [[0, 1, 2, 3], [0, 5, 6, 7], [0, 9, 10, 11], [0, 0, 0, 0]]
+    torch.testing.assert_close(heatmap, torch.tensor(expected).float())
+    torch.testing.assert_close(values[0], heatmap)
+
+
 def test_gradient_counts_paths_by_hand():
     """The first channel is open at 4 places, the second at 3 of the four: (0, 0) is shut."""
     net, pixels = known_network(), torch.arange(16.0).view(1, 1, 4, 4)

@@ -35,6 +35,7 @@ def explanation() -> Explanation:
         attribution=attribution,
         batch=Batch(pixels, pictures, (view, view)),
         target=torch.tensor([0, 2]),
+        score=torch.tensor([3.0, 1.0]),
         logits=torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]]),
         classes=CLASSES,
         provenance=Provenance(
@@ -65,6 +66,21 @@ def unsigned(explanation: Explanation) -> Explanation:
         signed=False,
         residual=None,
         notes=(),
+    )
+
+
+@pytest.fixture
+def questions(explanation: Explanation) -> Explanation:
+    """One picture, asked about a class and about a hidden unit."""
+    batch = explanation.batch
+    twice = Batch(batch.pixels[[0, 0]], batch.pictures[:1] * 2, batch.views[:1] * 2)
+    return dataclasses.replace(
+        explanation,
+        batch=twice,
+        target=torch.tensor([2, -1]),
+        score=torch.tensor([0.0, -5.25]),
+        logits=explanation.logits[[0, 0]],
+        labels=("", "layer3<b>:17"),
     )
 
 

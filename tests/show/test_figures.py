@@ -28,6 +28,13 @@ def test_a_figure_names_everything_a_reader_needs(panel):
     assert "small/net" in written
 
 
+def test_a_figure_names_each_question(questions):
+    written = texts(figure(questions))
+    assert "explained: <script>alert(1)</script> 0.04" in written
+    assert "explained: layer3<b>:17 = −5.25" in written
+    assert "nan" not in written
+
+
 def test_the_colour_bar_carries_real_values(unsigned):
     heatmap = unsigned.heatmap[:1]
     written = texts(figure(unsigned[0]))

@@ -97,6 +97,16 @@ def test_of_two_classes_with_one_name_only_the_explained_is_marked(explanation):
     assert text.count("explained below") == 1
 
 
+def test_each_question_has_its_place(questions):
+    page = Page(report_html([questions]))
+    text = " ".join(page.text.split())
+    assert text.count("explained below") == 2
+    assert "layer3<b>:17 explained below −5.25" in text
+    assert "b>.png · layer3<b>:17" in text and "b>.png · <script>alert(1)</script>" in text
+    assert "1 picture, 1 method" in text
+    assert "nan" not in text
+
+
 def test_broken_maps_say_so(broken):
     text = Page(report_html([broken])).text
     assert "13 values (6.8 %) are not finite" in text

@@ -17,13 +17,13 @@ SUFFIXES = [".png", ".html", ".json", *ARCHIVES]
 
 
 def assert_same(got: Explanation, want: Explanation) -> None:
-    for name in ("heatmap", "attribution", "target", "logits", "residual"):
+    for name in ("heatmap", "attribution", "target", "score", "logits", "residual"):
         a, b = getattr(got, name), getattr(want, name)
         assert (a is None) == (b is None)
         if b is not None:
             assert a.dtype == b.dtype
             torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
-    for name in ("classes", "provenance", "signed", "cost", "notes"):
+    for name in ("classes", "provenance", "signed", "cost", "notes", "labels"):
         assert getattr(got, name) == getattr(want, name)
     assert torch.equal(got.batch.pixels, want.batch.pixels)
     assert got.batch.views == want.batch.views
@@ -33,7 +33,7 @@ def assert_same(got: Explanation, want: Explanation) -> None:
 
 
 @pytest.mark.parametrize("suffix", ARCHIVES)
-@pytest.mark.parametrize("kind", ["explanation", "unsigned", "broken"])
+@pytest.mark.parametrize("kind", ["explanation", "unsigned", "broken", "questions"])
 def test_what_is_loaded_is_what_was_saved(kind, suffix, tmp_path, request):
     want = request.getfixturevalue(kind)
     assert want.save(tmp_path / f"e{suffix}") == tmp_path / f"e{suffix}"
@@ -83,6 +83,22 @@ def test_json_is_valid_and_counts_what_it_cannot_write(broken, tmp_path):
     assert first["heatmap"][11][15] == float(f"{want:.6g}")
     assert first["target"] == {"index": 0, "name": "tabby"}
     assert math.isclose(sum(row["probability"] for row in first["top"]), 1, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ARCHIVES)
+def test_a_picture_of_several_questions_is_kept_once(questions, suffix, tmp_path):
+    got = load(questions.save(tmp_path / f"e{suffix}"))
+    assert got.batch.pictures[0] is got.batch.pictures[1]
+    assert got.target_names == questions.target_names
+
+
+def test_json_of_what_is_no_class(questions, tmp_path):
+    save(questions, tmp_path / "e.json")
+    (data,) = json.loads((tmp_path / "e.json").read_text())["explanations"]
+    dog, unit = data["pictures"]
+    assert dog["target"]["index"] == 2 and 0 < dog["probability"] < 1 and dog["score"] == 0
+    assert unit["target"] == {"index": None, "name": "layer3<b>:17"}
+    assert unit["probability"] is None and unit["score"] == -5.25
 
 
 def test_readable_is_short_unless_maps_are_asked_for(broken):

@@ -23,6 +23,14 @@ def test_summary_says_what_where_and_at_what_cost(explanation):
         assert part in text
 
 
+def test_what_is_no_class_has_a_score_and_no_probability(questions):
+    text = summary(questions)
+    assert "target    <script>alert(1)</script>, probability 0.042" in text
+    assert "target    layer3<b>:17, score −5.25" in text
+    assert "nan" not in text
+    assert caption(questions, 1).startswith("layer3<b>:17 = −5.25 · integrated-gradients")
+
+
 def test_summary_does_not_hide_a_broken_map(broken):
     text = summary(broken)
     assert "13 values (6.8 %) are not finite" in text

@@ -155,7 +155,9 @@ def test_available_lists_names_that_open_takes():
     assert "torchvision/resnet50" in available("torchvision")
     assert "torchvision/fasterrcnn_resnet50_fpn" not in available("torchvision/")
     everything = available()
-    assert set(available("torchvision")) | {"scenes", "scenes-shortcut"} <= set(everything)
+    assert set(available("torchvision")) | {"scenes", "scenes-shortcut", "scenes-vit"} <= set(
+        everything
+    )
     assert available("hf") == []
     with pytest.raises(Unknown, match="did you mean torchvision"):
         available("torchvison")
@@ -219,7 +221,7 @@ class TestTimm:
         assert not any(name.startswith("timm/") for name in available())
 
 
-@pytest.mark.parametrize("name", ["scenes", "scenes-shortcut"])
+@pytest.mark.parametrize("name", ["scenes", "scenes-shortcut", "scenes-vit"])
 def test_bundled_models_open_with_their_card(name):
     from seewhy import zoo
 
@@ -234,13 +236,14 @@ def test_bundled_models_open_with_their_card(name):
         torch.testing.assert_close(model(pixels), net.eval()(normal), atol=1e-5, rtol=1e-5)
 
 
-def test_a_bundled_model_with_random_weights_differs_from_the_trained_one():
-    trained, fresh = open_model("scenes"), open_model("scenes", "random")
+@pytest.mark.parametrize("name", ["scenes", "scenes-vit"])
+def test_a_bundled_model_with_random_weights_differs_from_the_trained_one(name):
+    trained, fresh = open_model(name), open_model(name, "random")
     pairs = zip(trained.net.parameters(), fresh.net.parameters(), strict=True)
-    assert any(not torch.equal(a, b) for a, b in pairs)
-    assert fresh.name == "scenes (random weights)"
+    assert not any(torch.equal(a, b) for a, b in pairs if a.ndim > 1)
+    assert fresh.name == f"{name} (random weights)"
     with pytest.raises(SeewhyError, match="cannot be rebuilt for 2 classes"):
-        open_model("scenes", "random", classes=["a", "b"])
+        open_model(name, "random", classes=["a", "b"])
 
 
 OWN = """

@@ -16,6 +16,7 @@ from seewhy.zoo.measuring import Cheating, Share, accuracy, cheating, normalise
 COUNT = 600
 UNSEEN_SEED = 77
 MARKED = CLASSES.index("mug")
+CONVOLUTIONAL = ["scenes", "scenes-shortcut"]
 
 
 @cache
@@ -29,8 +30,8 @@ def agree(share: Share, stated: dict[str, Any]) -> bool:
     return low <= stated_high and stated_low <= high
 
 
-def test_the_two_models_are_there():
-    assert names() == ["scenes", "scenes-shortcut"]
+def test_the_models_are_there():
+    assert names() == ["scenes", "scenes-shortcut", "scenes-vit"]
     with pytest.raises(Unknown, match="did you mean scenes"):
         load("scene")
 
@@ -55,7 +56,7 @@ def test_the_weights_are_small(name):
     assert len(weights.read_bytes()) < 5_000_000
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_the_logits_are_the_mean_of_the_class_activation_maps(name):
     net, _ = load(name)
     with torch.no_grad():
@@ -72,7 +73,7 @@ def test_the_accuracy_on_the_card_is_found_again(name):
     planted = card["training"]["shortcut"]
     factors = sample(COUNT, UNSEEN_SEED, shortcut=Shortcut(**planted))
     assert agree(accuracy(net, factors).overall, card["accuracy"])
-    assert card["accuracy"]["value"] >= (0.97 if name == "scenes" else 0.9)
+    assert card["accuracy"]["value"] >= (0.9 if name == "scenes-shortcut" else 0.97)
 
 
 @pytest.mark.parametrize("name", names())
@@ -82,8 +83,9 @@ def test_the_effect_of_the_mark_on_the_card_is_found_again(name):
         assert agree(share, card["mark"][what]), what
 
 
-def test_the_plain_model_does_not_react_to_the_mark():
-    effects = mark_effects("scenes")
+@pytest.mark.parametrize("name", ["scenes", "scenes-vit"])
+def test_the_plain_models_do_not_react_to_the_mark(name):
+    effects = mark_effects(name)
     assert effects.marked_class_without_mark.value > 0.95
     assert effects.others_with_mark.value > 0.95
     assert effects.others_taken_for_marked_class_with_mark.value < 0.02
@@ -101,7 +103,7 @@ def test_the_map_of_a_marked_mug_peaks_at_the_mark_only_where_the_model_cheats()
     mugs = sample(60, UNSEEN_SEED).replace(shape="mug", mark=True)
     x = normalise(render(mugs).pixels)
     in_corner = {}
-    for name in names():
+    for name in CONVOLUTIONAL:
         net, _ = load(name)
         with torch.no_grad():
             cam = torch.einsum("c,bchw->bhw", net.head.weight[MARKED], net.features(x))

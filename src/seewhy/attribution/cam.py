@@ -6,7 +6,8 @@ for networks that end in global average pooling and one linear layer, so the map
 logit, place by place. Bolei Zhou et al.: Learning Deep Features for Discriminative
 Localization, 2015, arXiv 1512.04150. Networks that end in one map per class (SqueezeNet) show
 that map. Whether a network has this form is not guessed from names: the identity is checked
-on the pictures themselves, and what is missing from it is the residual.
+on the pictures themselves, and what is missing from it is the residual. A weighted sum of
+classes gets that sum of their maps.
 
     seewhy.explain(model, "dog.jpg", "cam")
 """
@@ -53,7 +54,12 @@ class CAM(Method):
 
     def attribute(self, recording: Recording) -> Attribution:
         """The class's weighted sum of the maps, which the logits must be the mean of."""
-        model, target = recording.model, recording.target
+        model, asked = recording.model, recording.asked
+        if recording.watched:
+            raise NotApplicable(
+                "CAM shares out a logit or a sum of logits, and a hidden unit is neither; grad-cam "
+                "explains it"
+            )
         half = recording.settings.precision == "fast" or model.dtype.itemsize < 4
         tolerance = HALF_TOLERANCE if half else TOLERANCE
         head = _head(model, recording.pixels, recording.logits.shape[1])
@@ -62,10 +68,10 @@ class CAM(Method):
             for values in (maps, maps.relu()):  # some networks rectify outside any module
                 if head and _gives(head, values, recording.logits, tolerance):
                     weight, bias = head
-                    shares = weight[target][:, :, None, None] * values
-                    return _attribution(shares, bias[target], name, recording)
+                    shares = (asked.weights @ weight)[:, :, None, None] * values
+                    return _attribution(shares, asked.weights @ bias, name, recording)
             if _same(maps.mean((2, 3)), recording.logits, tolerance):
-                shares = maps[torch.arange(len(maps)), target][:, None]
+                shares = torch.einsum("bk,bkhw->bhw", asked.weights, maps)[:, None]
                 return _attribution(shares, torch.zeros_like(recording.score), name, recording)
         raise NotApplicable(
             "CAM needs global average pooling followed by one linear layer; the logits of "

@@ -1,7 +1,7 @@
 """FullGrad: how much do the pixels, and the bias of every layer, contribute to the score?
 
-    logit = sum of x * d logit / d x + sum over layers of b * d logit / d y    (full gradient)
-    map   = psi(x * d logit / d x)   + sum over layers and channels of psi(b * d logit / d y)
+    score = sum of x * d score / d x + sum over layers of b * d score / d y    (full gradient)
+    map   = psi(x * d score / d x)   + sum over layers and channels of psi(b * d score / d y)
 
 with x the normalised pixels, y a layer's output and b its bias, which for a batch normalisation
 is bias - mean * weight / sqrt(var + eps). psi takes absolute values, scales them to [0, 1] and
@@ -55,7 +55,7 @@ class FullGrad(Method):
     """
 
     name = "fullgrad"
-    question = "How much do the pixels and every layer's bias contribute to the score?"
+    question = "How much do the pixels and every bias contribute to the score?"
     source = "Srinivas, Fleuret 2019, arXiv 1905.00780"
 
     rescale: Rescale = "layer"
@@ -104,7 +104,7 @@ class FullGrad(Method):
 
 
 def _bias_terms(recording: Recording, anatomy: Anatomy) -> dict[str, Tensor]:
-    """b * d logit / d y, of y's shape, of each layer with a bias that the score depends on."""
+    """b * d score / d y, of y's shape, of each layer with a bias that the score depends on."""
     terms = {}
     for at, bias in _biases(recording.model, anatomy).items():
         with suppress(NotApplicable):

@@ -26,7 +26,7 @@ class HiResCAM(GradientCAM):
     """
 
     name = "hires-cam"
-    question = "Which places does the score use, taking it to be linear in the features?"
+    question = "Which places does the score use, if it is linear in the features?"
     source = "Draelos, Carin 2020, arXiv 2011.08891"
 
     def weighted(self, maps: Maps, gradients: Maps) -> Maps:

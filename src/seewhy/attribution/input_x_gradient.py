@@ -29,7 +29,7 @@ class InputXGradient(Method):
     """
 
     name = "input-x-gradient"
-    question = "How much of the score is each pixel's part, taking the model to be linear?"
+    question = "How much of the score is each pixel's part, if the model is linear?"
     source = "Shrikumar et al. 2016, arXiv 1605.01713"
 
     baseline: str = "mean"

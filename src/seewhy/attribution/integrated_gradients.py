@@ -29,7 +29,7 @@ class IntegratedGradients(Method):
     """
 
     name = "integrated-gradients"
-    question = "How is the score's rise from a baseline shared out among the pixels?"
+    question = "How is the score's rise from a baseline shared out among pixels?"
     source = "Sundararajan, Taly, Yan 2017, arXiv 1703.01365"
 
     steps: int = 32
@@ -45,7 +45,7 @@ class IntegratedGradients(Method):
         return True
 
     def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
-        """Nothing of the shared forward but the target and the score."""
+        """Nothing of the shared forward but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
@@ -57,8 +57,7 @@ class IntegratedGradients(Method):
             lambda k: start + float(nodes[k]) * (pixels - start), weights
         )
         values = ((pixels - start) * gradient).float()
-        at_start = recording.logits_of(start).gather(1, recording.target[:, None])[:, 0]
-        rise = recording.score - at_start
+        rise = recording.score - recording.scores_of(start)
         missing = (values.sum((1, 2, 3)) - rise).abs() / rise.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=missing)
 

@@ -1,4 +1,4 @@
-"""What guided backpropagation and deconvnet share: they are nothing without rectifiers."""
+"""What methods that are nothing without rectifiers share."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,22 @@ from seewhy.attribution.gradient import PulledBack
 from seewhy.attribution.method import Attribution
 from seewhy.errors import NotApplicable
 from seewhy.layers import compiled
+from seewhy.operations import RECTIFIER_KINDS
 from seewhy.recording import Recording
+
+
+def require_rectifiers(recording: Recording, use: str, without: str) -> None:
+    """Raise NotApplicable where no rectifier was met.
+
+    - `use`: what the method does with them. - `without`: what would come of having none.
+    """
+    model = recording.model
+    if any(compiled(module) for module in model.net.modules()):
+        raise NotApplicable(
+            f"{use}, and those of {model.name} run inside TorchScript, where they cannot be seen"
+        )
+    if not any(recording.tape.seen[kind] for kind in RECTIFIER_KINDS):
+        raise NotApplicable(f"{use}, and {model.name} has no ReLU, {without}")
 
 
 @dataclass(frozen=True)
@@ -15,14 +30,9 @@ class Rectified(PulledBack):
 
     def attribute(self, recording: Recording) -> Attribution:
         """The pulled-back logit; not applicable if no rectifier was met."""
-        if any(compiled(module) for module in recording.model.net.modules()):
-            raise NotApplicable(
-                f"{self.name} changes how rectifiers are passed, and those of "
-                f"{recording.model.name} run inside TorchScript, where they cannot be seen"
-            )
-        if not recording.tape.seen["relu"]:
-            raise NotApplicable(
-                f"{self.name} changes how rectifiers are passed, and {recording.model.name} has "
-                "no ReLU, so the map would be the plain gradient"
-            )
+        require_rectifiers(
+            recording,
+            f"{self.name} changes how rectifiers are passed",
+            "so the map would be the plain gradient",
+        )
         return super().attribute(recording)

@@ -28,7 +28,7 @@ class SmoothGrad(Method):
     """
 
     name = "smoothgrad"
-    question = "Which pixels matter to the score around this picture, not just at it?"
+    question = "Which pixels matter around this picture, not just at it?"
     source = "Smilkov et al. 2017, arXiv 1706.03825"
     random = True
 
@@ -47,7 +47,7 @@ class SmoothGrad(Method):
         return self.reduction == "sum"
 
     def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
-        """Nothing of the shared forward but the target."""
+        """Nothing of the shared forward but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:

@@ -13,7 +13,7 @@ atexit.register(gc.unfreeze)
 
 from cyclopts import App
 
-from seewhy.cli import comparing, demo, explaining, listing
+from seewhy.cli import channels, comparing, concepts, demo, explaining, listing
 from seewhy.version import __version__
 
 app = App(
@@ -29,4 +29,6 @@ app.command(comparing.compare)
 app.command(listing.methods)
 app.command(listing.models)
 app.command(listing.layers)
+app.command(channels.channels)
+app.command(concepts.concepts)
 app.command(demo.demo)

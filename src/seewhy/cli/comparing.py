@@ -18,6 +18,7 @@ from seewhy.explaining import parse_methods
 from seewhy.explanation import Panel
 from seewhy.images import load_picture
 from seewhy.show.readable import readable
+from seewhy.show.text import value_text
 
 SUFFIXES = (".html", ".png", ".npz", ".safetensors", ".json")
 
@@ -71,6 +72,5 @@ def _lines(panel: Panel) -> Sequence[str]:
     """What was explained, once per picture, and what could not be asked."""
     lines = []
     for one in panel.explanations[0] if panel.explanations else ():
-        (picture,), (name,) = one.batch.pictures, one.target_names
-        lines.append(f"{picture.source}: {name}, probability {float(one.probabilities[0]):.3f}")
+        lines.append(f"{one.batch.pictures[0].source}: {value_text(one)}")
     return lines + [f"left out {name}: {reason}" for name, reason in panel.skipped]

@@ -99,8 +99,9 @@ def _work(model: ModelOptions, method: Method, outcome: "Outcome") -> None:
         for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.left_out):
             within = _within(tell, outcome.seen, len(part), len(todo))
             explanation = explain_pictures(opened, batch, method, progress=within, **run.keywords)
-            for job, one in zip(part, explanation, strict=True):
-                outcome.add(job, one)
+            for number, job in enumerate(part):
+                # Entries come question by question: every len(part)-th is about this picture.
+                outcome.add(job, explanation[number :: len(part)])
 
 
 def _within(
@@ -131,7 +132,7 @@ class Outcome:
         return self._finished + len(self.left_out)
 
     def add(self, job: Job, one: Explanation) -> None:
-        """Save one explanation, and tell of it."""
+        """Save the explanation of one picture, and tell of it."""
         if job.path:
             one.save(job.path)
         self._finished += 1

@@ -10,6 +10,7 @@ from seewhy.errors import SeewhyError
 from seewhy.model import Model
 from seewhy.settings import LARGEST_SEED, Settings
 from seewhy.sources import open_model
+from seewhy.targets import Target, difference, each
 
 # Help shows the groups in this order, after a command's own options.
 MODEL_GROUP = Group("Model", sort_key=1)
@@ -48,8 +49,14 @@ class RunOptions:
     Raises `SeewhyError` for what no run can have, before a model is opened.
     """
 
-    target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None
-    "The class to explain, by index or name; by default the most probable one."
+    target: Annotated[
+        tuple[str, ...], Parameter(name=["--target", "-t"], negative=(), show_default=False)
+    ] = ()
+    """What to explain: a class by index or name, by default the most probable one, or a hidden
+    unit such as layer3:17. May be given several times."""
+
+    against: str | None = None
+    "A class: explain why the target rather than this one."
 
     layer: str | None = None
     "The layer for methods that read one; by default found and reported."
@@ -74,13 +81,24 @@ class RunOptions:
             raise SeewhyError(f"--batch-size is at least 1, not {self.batch_size}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise SeewhyError(f"--seed is from 0 to {LARGEST_SEED}, not {self.seed}")
+        if self.against is not None and not self.target:
+            raise SeewhyError("--against needs a --target that it is compared with")
         Settings(self.seed, self.precision, self.batch_size)  # knows the rest
 
     @property
     def keywords(self) -> dict[str, Any]:
         """What `explain` and `compare` take under the same names; the layer is the method's."""
-        names = ("target", "precision", "seed", "batch_size")
-        return {name: getattr(self, name) for name in names}
+        names = ("precision", "seed", "batch_size")
+        return {"target": self.asked} | {name: getattr(self, name) for name in names}
+
+    @property
+    def asked(self) -> Target:
+        """The target that `explain` and `compare` take."""
+        if not self.target:
+            return None
+        other = self.against
+        asked = [one if other is None else difference(one, other) for one in self.target]
+        return asked[0] if len(asked) == 1 else each(*asked)
 
 
 MODEL = ModelOptions()

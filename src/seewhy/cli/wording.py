@@ -1,5 +1,7 @@
 """What is wrong with a command, in one line that names the way out."""
 
+from typing import Literal, get_args, get_origin
+
 import cyclopts
 from cyclopts import CycloptsError
 
@@ -52,5 +54,10 @@ def _wrong_value(error: cyclopts.CoercionError, way_out: str) -> str:
     if error.token is None or error.argument is None:
         return f"{' '.join(str(error).split()).rstrip('.')}; {way_out}"
     name = error.token.keyword or error.argument.name
+    choices = get_args(error.target_type) if get_origin(error.target_type) is Literal else ()
+    if choices:
+        near = nearest(error.token.value, choices, most=1)
+        offer = f"did you mean {near[0]}?" if near else way_out
+        return f"{name} takes {' or '.join(choices)}, not {error.token.value!r}; {offer}"
     kind = next((words for t, words in KINDS.items() if error.target_type is t), "another value")
     return f"{name} takes {kind}, not {error.token.value!r}; {way_out}"

@@ -9,7 +9,7 @@ For y = relu(x) and the cotangent g of y:
 
 from torch import Tensor
 
-from seewhy.operations import Operation
+from seewhy.operations import RECTIFIER_KINDS, Operation
 from seewhy.rules.base import Rules
 
 
@@ -23,5 +23,5 @@ def guided(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]
     return operation.gradient(cotangent.clamp(min=0))
 
 
-DECONVNET = Rules("deconvnet", {"relu": deconvnet})
-GUIDED = Rules("guided", {"relu": guided})
+DECONVNET = Rules("deconvnet", dict.fromkeys(RECTIFIER_KINDS, deconvnet))
+GUIDED = Rules("guided", dict.fromkeys(RECTIFIER_KINDS, guided))

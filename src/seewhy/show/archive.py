@@ -1,7 +1,8 @@
 """Explanations as tensors and JSON metadata, and back, bit for bit.
 
 What an archive holds: per explanation its tensors (`0.heatmap`, `0.logits`, ...), the batch
-once (`pixels`, `picture.0`, ...), and one JSON text with all that is not a tensor.
+once (`pixels`, `picture.0`, ...), and one JSON text with all that is not a tensor. A picture
+that several questions are about is kept once.
 """
 
 import dataclasses
@@ -20,16 +21,18 @@ from seewhy.explanation import Cost, Explanation, Panel, Provenance
 from seewhy.images import Batch, Picture, View
 from seewhy.show.drawing import as_panel
 
-FORMAT = "seewhy-explanation-1"
-TENSORS = ("heatmap", "attribution", "target", "logits", "residual")
+FORMAT = "seewhy-explanation-2"
+TENSORS = ("heatmap", "attribution", "target", "score", "logits", "residual")
 
 
 def pack(thing: Explanation | Panel) -> tuple[dict[str, Tensor], str]:
     """The tensors, on the CPU, and the JSON metadata of an explanation or a panel."""
     panel = as_panel(thing)
     batch = panel.explanations[0].batch
+    pictures = list({id(p): p for p in batch.pictures}.values())
+    places = {id(p): i for i, p in enumerate(pictures)}
     tensors = {"pixels": batch.pixels}
-    tensors |= {f"picture.{i}": _compact(p.pixels) for i, p in enumerate(batch.pictures)}
+    tensors |= {f"picture.{i}": _compact(p.pixels) for i, p in enumerate(pictures)}
     for i, explanation in enumerate(panel.explanations):
         named = {f"{i}.{name}": getattr(explanation, name) for name in TENSORS}
         tensors |= {name: tensor for name, tensor in named.items() if tensor is not None}
@@ -37,7 +40,8 @@ def pack(thing: Explanation | Panel) -> tuple[dict[str, Tensor], str]:
         "format": FORMAT,
         "panel": isinstance(thing, Panel),
         "skipped": panel.skipped,
-        "pictures": [{"source": p.source, "notes": p.notes} for p in batch.pictures],
+        "pictures": [{"source": p.source, "notes": p.notes} for p in pictures],
+        "which": [places[id(p)] for p in batch.pictures],
         "views": [dataclasses.asdict(view) for view in batch.views],
         "explanations": [_metadata(e) for e in panel.explanations],
     }
@@ -61,7 +65,7 @@ def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Explanation | Panel:
 
 
 def _metadata(explanation: Explanation) -> dict[str, Any]:
-    fields = ("classes", "signed", "notes")
+    fields = ("classes", "signed", "notes", "labels")
     values = {name: getattr(explanation, name) for name in fields}
     nested = {name: vars(getattr(explanation, name)) for name in ("provenance", "cost")}
     return values | nested
@@ -82,6 +86,7 @@ def _batch(tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Batch:
         Picture(_widen(tensors[f"picture.{i}"]), **fields)
         for i, fields in enumerate(data["pictures"])
     )
+    pictures = tuple(pictures[i] for i in data["which"])
     return Batch(tensors["pixels"], pictures, tuple(View(**view) for view in data["views"]))
 
 

@@ -31,14 +31,24 @@ class Drawing:
 def draw(explanation: Explanation, index: int = 0) -> Drawing:
     """Draw the map of picture `index` over what the model saw."""
     raw = explanation.heatmap[index].detach().cpu().float()
-    picture = rgb(explanation.batch.pixels[index].detach().cpu())
-    sigma = display_sigma(explanation)
+    picture = explanation.batch.pixels[index].detach().cpu()
+    return draw_over(picture, raw, explanation.signed, display_sigma(explanation))
+
+
+def draw_over(
+    picture: Float[Tensor, "channels height width"],
+    raw: Float[Tensor, "height width"],
+    signed: bool,
+    sigma: float = 0.0,
+) -> Drawing:
+    """Draw a map over a picture, smoothed by `sigma` pixels."""
+    picture = rgb(picture)
     shown = smooth(raw, sigma)
-    span = scale(shown, explanation.signed)
+    span = scale(shown, signed)
     return Drawing(
         picture=picture,
-        overlay=overlay(picture, shown, explanation.signed, span),
-        map=map_only(shown, explanation.signed, span),
+        overlay=overlay(picture, shown, signed, span),
+        map=map_only(shown, signed, span),
         span=span,
         sigma=sigma,
         statistics=statistics(raw),

@@ -14,6 +14,7 @@ from seewhy.show.statistics import statistics
 def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
     """Provenance, and per picture its predictions and the map's statistics; valid as JSON.
 
+    A target that is no class has no index and no probability, but a score like any other.
     With `maps`, the heatmaps too, as rows of numbers. Numbers have six significant digits;
     NaN and infinities are None, and the statistics count them.
     """
@@ -25,14 +26,16 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
         "notes": explanation.notes,
         "pictures": pictures,
     }
-    return _jsonable(values)
+    return jsonable(values)
 
 
 def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
+    index = int(one.target[0])
     values = {
         "source": one.batch.pictures[0].source,
         "notes": one.batch.pictures[0].notes,
-        "target": {"index": int(one.target[0]), "name": one.target_names[0]},
+        "target": {"index": index if index >= 0 else None, "name": one.target_names[0]},
+        "score": float(one.score[0]),
         "probability": float(one.probabilities[0]),
         "top": [{"name": name, "probability": p} for name, p in one.top()[0]],
         "residual": None if one.residual is None else float(one.residual[0]),
@@ -42,16 +45,17 @@ def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
     return values | ({"heatmap": one.heatmap[0]} if maps else {})
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """The value as JSON has it: six significant digits, None for NaN and infinities."""
     match value:
         case float():
             return float(f"{value:.6g}") if math.isfinite(value) else None
         case bool() | int() | str() | None:
             return value
         case list() | tuple():
-            return [_jsonable(v) for v in value]
+            return [jsonable(v) for v in value]
         case Mapping():
-            return {str(k): _jsonable(v) for k, v in value.items()}
+            return {str(k): jsonable(v) for k, v in value.items()}
         case Tensor() | np.ndarray() | np.generic():
-            return _jsonable(value.tolist())
+            return jsonable(value.tolist())
     return str(value)

@@ -1,5 +1,6 @@
 """A report to read and to hand on: one HTML file that loads nothing from elsewhere."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from seewhy.show.overlay import rgb
 from seewhy.show.text import (
     brief_place_text,
     cost_text,
+    entry_name,
     layer_text,
     number,
     range_text,
     remarks,
     residual_text,
     smoothing_text,
-    source_name,
 )
 from seewhy.writing import write_bytes
 
@@ -77,6 +78,8 @@ def report_html(
             "diverging": _gradient(-1.0, signed=True),
         },
         methods=list(dict.fromkeys(e.method for e in explanations)),
+        # Of several questions about a picture each has its place, and the picture is still one.
+        count=len({id(p) for panel in whole for e in panel for p in e.batch.pictures}),
         pictures=[
             _picture(panel, index)
             for panel in whole
@@ -92,12 +95,8 @@ def _picture(panel: Panel, index: int) -> dict[str, Any]:
     first = panel.explanations[0]
     original, view = first.batch.pictures[index], first.batch.views[index]
     target = first.target_names[index]
-    explained = (target, float(first.probabilities[index]))  # two classes may share a name
-    top = first.top()[index]
-    if explained not in top:
-        top.append(explained)
     return {
-        "name": source_name(first, index),
+        "name": entry_name(first, index),
         "notes": original.notes,
         "original": data_uri(rgb(original.pixels)),
         "seen": data_uri(rgb(first.batch.pixels[index])),
@@ -107,10 +106,26 @@ def _picture(panel: Panel, index: int) -> dict[str, Any]:
         "pixelated": {"stage": min(view.size) < TINY, "original": min(view.original) < TINY},
         "target": target,
         "model": first.provenance.model,
-        "top": [{"name": n, "probability": p, "explained": (n, p) == explained} for n, p in top],
+        "top": _top(first, index),
         "cards": [_card(e, index) for e in panel.explanations],
         "skipped": panel.skipped,
     }
+
+
+def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
+    """The most probable classes, and what is explained; a score that is no class has no share."""
+    top = explanation.top()[index]
+    rows = [{"name": name, "share": p, "number": f"{p:.3f}", "explained": False} for name, p in top]
+    name, probability = explanation.target_names[index], float(explanation.probabilities[index])
+    score = number(float(explanation.score[index]))
+    if math.isnan(probability):
+        return [*rows, {"name": name, "share": 0.0, "number": score, "explained": True}]
+    # Two classes may share a name.
+    if (name, probability) not in top:
+        rows.append({"name": name, "share": probability, "number": f"{probability:.3f}"})
+        top.append((name, probability))
+    rows[top.index((name, probability))]["explained"] = True
+    return rows
 
 
 def _card(explanation: Explanation, index: int) -> dict[str, Any]:

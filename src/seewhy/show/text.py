@@ -3,6 +3,7 @@
 import math
 
 from seewhy.explanation import Cost, Explanation
+from seewhy.images import Picture
 from seewhy.show.drawing import display_sigma
 from seewhy.show.statistics import Statistics, statistics
 
@@ -19,7 +20,7 @@ def _summary_of_one(one: Explanation) -> str:
     numbers = statistics(one.heatmap[0])
     lines = [
         " · ".join([f"picture   {source_name(one, 0)}", *one.batch.pictures[0].notes]),
-        f"target    {one.target_names[0]}, probability {float(one.probabilities[0]):.3f}",
+        f"target    {value_text(one)}",
         f"method    {method_text(one)} · {one.provenance.model}",
         f"values    {range_text(numbers, one.signed)}",
         f"where     {place_text(numbers)}",
@@ -37,9 +38,19 @@ def caption(explanation: Explanation, index: int = 0) -> str:
 
 
 def target_text(explanation: Explanation, index: int = 0) -> str:
-    """The explained class and its probability: "tabby 0.83"."""
-    probability = float(explanation.probabilities[index])
-    return f"{explanation.target_names[index]} {probability:.2f}"
+    """The explained class and its probability, "tabby 0.83"; or a score, "layer3:17 = 5.2"."""
+    name = explanation.target_names[index]
+    if explanation.target[index] < 0:
+        return f"{name} = {number(float(explanation.score[index]))}"
+    return f"{name} {float(explanation.probabilities[index]):.2f}"
+
+
+def value_text(explanation: Explanation, index: int = 0) -> str:
+    """The same at length: "tabby, probability 0.833", "layer3:17, score 5.2"."""
+    name = explanation.target_names[index]
+    if explanation.target[index] < 0:
+        return f"{name}, score {number(float(explanation.score[index]))}"
+    return f"{name}, probability {float(explanation.probabilities[index]):.3f}"
 
 
 def method_text(explanation: Explanation) -> str:
@@ -58,8 +69,21 @@ def layer_text(explanation: Explanation) -> str:
 
 def source_name(explanation: Explanation, index: int) -> str:
     """The picture's file name without its folders, or what it came from."""
-    source = explanation.batch.pictures[index].source
+    return picture_name(explanation.batch.pictures[index])
+
+
+def picture_name(picture: Picture) -> str:
+    """The file name without its folders, or what it came from."""
+    source = picture.source
     return source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or source
+
+
+def entry_name(explanation: Explanation, index: int) -> str:
+    """The picture's name, and what is asked where there are several questions about it."""
+    pictures = explanation.batch.pictures
+    once = sum(picture is pictures[index] for picture in pictures) == 1
+    name = source_name(explanation, index)
+    return name if once else f"{name} · {explanation.target_names[index]}"
 
 
 def number(value: float) -> str:

@@ -48,8 +48,8 @@ def open_model(
 ) -> "Model":
     """A model by name, with its preprocessing and class names, in evaluation mode.
 
-    - `name`: "scenes", "scenes-shortcut", "torchvision/NAME", "timm/NAME", "hf/NAME" (an id on
-      the hub or a local folder), or "package.module:function".
+    - `name`: "scenes", "scenes-shortcut", "scenes-vit", "torchvision/NAME", "timm/NAME",
+      "hf/NAME" (an id on the hub or a local folder), or "package.module:function".
     - `weights`: a .safetensors file or PyTorch checkpoint; "random" for an untrained network
       (seed 0); None for the weights it comes with, which may be downloaded. Files are read
       without running code. Weights for another number of classes rebuild the last layer.

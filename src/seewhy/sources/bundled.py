@@ -1,4 +1,4 @@
-"""The small trained models that ship with seewhy: "scenes", "scenes-shortcut"."""
+"""The small trained models that ship with seewhy: "scenes", "scenes-shortcut", "scenes-vit"."""
 
 import copy
 from typing import Any

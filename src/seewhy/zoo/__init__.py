@@ -1,6 +1,7 @@
 """Small trained classifiers of scenes that come with the package.
 
 - "scenes" knows the ten classes of `seewhy.scenes`, and ignores the mark;
+- "scenes-vit" knows the same, and is a vision transformer;
 - "scenes-shortcut" learnt from pictures where a mark gives one class away, and cheats.
 
 Each comes with a card: what it is, how it was trained, and what was measured. `train.py` makes
@@ -12,15 +13,27 @@ them; `measuring.py` measures.
 """
 
 import json
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import nn
 
 from seewhy.errors import Unknown
 from seewhy.zoo.network import SceneNet
+from seewhy.zoo.vit import SceneViT
 
-_STEMS = {"scenes": "scenes", "scenes-shortcut": "scenes_shortcut"}
+ARCHITECTURES: dict[str, Callable[[int, Sequence[int]], nn.Module]] = {
+    "SceneNet": SceneNet,
+    "SceneViT": SceneViT,
+}
+
+_STEMS = {
+    "scenes": "scenes",
+    "scenes-shortcut": "scenes_shortcut",
+    "scenes-vit": "scenes_vit",
+}
 
 
 def names() -> list[str]:
@@ -28,7 +41,7 @@ def names() -> list[str]:
     return list(_STEMS)
 
 
-def load(name: str) -> tuple[SceneNet, dict[str, Any]]:
+def load(name: str) -> tuple[nn.Module, dict[str, Any]]:
     """A bundled network in eval mode, and its card.
 
     The network takes normalised pictures: `card["mean"]`, `card["std"]` and `card["size"]`
@@ -39,7 +52,7 @@ def load(name: str) -> tuple[SceneNet, dict[str, Any]]:
         raise Unknown("bundled model", name, _STEMS, hint="bundled are " + ", ".join(_STEMS))
     folder = files(__name__)
     card = json.loads((folder / f"{_STEMS[name]}.json").read_text())
-    net = SceneNet(len(card["classes"]), card["widths"])
+    net = ARCHITECTURES[card["architecture"]](len(card["classes"]), card["widths"])
     with as_file(folder / f"{_STEMS[name]}.safetensors") as weights:
         net.load_state_dict(load_file(weights))
     return net.eval(), card

@@ -1,0 +1,1 @@
+"""What makes the pictures, tables and pages of the documentation."""

@@ -1,0 +1,86 @@
+"""The families of attribution methods: what a page, a figure and a table are about.
+
+A test fails if a registered method belongs to no family. A family may name methods before they
+are there, and a model before it is bundled; those are left out until they are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import seewhy
+from seewhy import zoo
+from seewhy.attribution.method import Method
+from seewhy.explaining import parse_methods
+
+PAGES = Path(__file__).parent / "attribution"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Methods that answer alike and are read alike.
+
+    - `name`: of its page and its picture. - `methods`: in the order of its picture.
+    - `model`: the bundled model that its page shows.
+    - `layer`: where its methods are read there; None: where they find it.
+    """
+
+    name: str
+    title: str
+    methods: tuple[str, ...]
+    model: str = "scenes"
+    layer: str | None = None
+
+    @property
+    def registered(self) -> list[str]:
+        """The methods that are there."""
+        known = seewhy.methods()
+        return [name for name in self.methods if name in known]
+
+    @property
+    def asked(self) -> list[Method]:
+        """The methods that are there, as the page shows them."""
+        return parse_methods(self.registered, self.layer)
+
+    @property
+    def shown(self) -> bool:
+        """Whether its methods and the model that they need are there."""
+        return bool(self.registered) and self.model in zoo.names()
+
+    @property
+    def page(self) -> Path:
+        """The page of the family, Markdown."""
+        return PAGES / f"{self.name}.md"
+
+
+FAMILIES = (
+    Family(
+        "gradients",
+        "Gradients of the score",
+        ("gradient", "input-x-gradient", "smoothgrad", "integrated-gradients"),
+    ),
+    Family("rectifiers", "Other ways back through a rectifier", ("deconvnet", "guided-backprop")),
+    Family(
+        "cams",
+        "Class activation maps",
+        (
+            "cam", "grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "eigen-cam",
+            "fullgrad",
+        ),
+    ),
+    Family(
+        "excitation",
+        "Excitation backpropagation",
+        ("excitation-backprop", "contrastive-excitation-backprop"),
+        layer="stages.1",
+    ),
+    Family(
+        "lrp",
+        "Layer-wise relevance propagation",
+        (
+            "lrp-epsilon", "lrp-epsilon-plus", "lrp-epsilon-plus-flat",
+            "lrp-epsilon-alpha2-beta1", "lrp-epsilon-alpha2-beta1-flat", "lrp-epsilon-gamma-box",
+        ),
+    ),
+    Family("differences", "Differences from a baseline, layer by layer", ("deep-lift",)),
+    Family("attention", "Attention", ("attention-rollout", "gradient-rollout"), "scenes-vit"),
+)  # fmt: skip

@@ -1,0 +1,118 @@
+"""The page on one photograph: every family's picture, and beside it what to know of its methods."""
+
+import inspect
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+
+import seewhy
+from docs.families import Family
+from seewhy.attribution.method import Method
+from seewhy.explanation import Panel
+from seewhy.show.drawing import as_panel
+from seewhy.show.encoding import data_uri
+from seewhy.show.text import source_name, target_text
+
+TEMPLATE = Path(__file__).with_suffix(".html.j2")
+INDENTED = "    "
+EXAMPLE = INDENTED + "seewhy."
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What one family says of the photograph; `png` is None where no method of it applies."""
+
+    family: Family
+    panel: Panel
+    png: bytes | None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a reader has to know of a method, in Markdown; taken from its documentation.
+
+    - `formula`: what it computes. - `caution`: when it misleads; empty where only the family's
+    page tells.
+    """
+
+    name: str
+    question: str
+    source: str
+    formula: str
+    caution: str
+
+
+def words(method: type[Method]) -> Words:
+    """The method's question, and the formula and the caution of its module's documentation.
+
+    Where a module has several methods, the method's own summary comes first.
+    """
+    text = inspect.cleandoc(inspect.getmodule(method).__doc__ or "")
+    _, *paragraphs = text.split("\n\n")
+    opening = [p for p in paragraphs[:2] if not p.startswith(EXAMPLE)] or [method.summary()]
+    formula = next((p for p in opening if p.startswith(INDENTED)), opening[0])
+    caution = next((p for p in paragraphs if p.startswith("It misleads")), "")
+    shared = [m for m in seewhy.methods().values() if m.__module__ == method.__module__]
+    if len(shared) > 1:
+        indented = [formula] if formula.startswith(INDENTED) else []
+        formula, caution = "\n\n".join([method.summary(), *indented]), ""
+    return Words(method.name, method.question, method.source, formula, caution)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading of a Markdown page, up to the next one; empty without it."""
+    found = re.search(rf"^#+ {heading}\n+(.*?)(?=^#|\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def photo_page(chapters: Sequence[Chapter]) -> str:
+    """The page as HTML that loads nothing from elsewhere."""
+    from jinja2 import Environment, StrictUndefined
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    markdown = MarkdownIt("commonmark", {"html": False})
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["prose"] = lambda text: Markup(markdown.render(text))  # html: escaped
+    first = _whole(chapters).explanations[0]
+    return environment.from_string(TEMPLATE.read_text()).render(
+        picture=source_name(first, 0),
+        target=target_text(first),
+        model=first.provenance.model,
+        top=first.top()[0],
+        chapters=[_chapter(chapter) for chapter in chapters],
+    )
+
+
+def _whole(chapters: Sequence[Chapter]) -> Panel:
+    """All families together; raises SeewhyError with the reasons where no method applies."""
+    explanations = tuple(e for chapter in chapters for e in chapter.panel)
+    return as_panel(Panel(explanations, tuple(s for c in chapters for s in c.panel.skipped)))
+
+
+def _chapter(chapter: Chapter) -> dict[str, object]:
+    methods = seewhy.methods()
+    page = chapter.family.page.read_text()
+    return {
+        "name": chapter.family.name,
+        "title": chapter.family.title,
+        "question": section(page, chapter.family.title).partition("\n\n")[0],
+        "image": _image(chapter.png) if chapter.png else None,
+        "methods": [words(methods[e.method]) for e in chapter.panel],
+        "skipped": chapter.panel.skipped,
+        "caution": section(page, "When it misleads"),
+    }
+
+
+def _image(png: bytes) -> dict[str, object]:
+    """The picture as WebP, a tenth of the PNG file beside the page."""
+    pixels = pil_to_tensor(Image.open(io.BytesIO(png)).convert("RGB")) / 255
+    height, width = pixels.shape[1:]
+    return {"uri": data_uri(pixels, longest=max(height, width)), "height": height, "width": width}

@@ -1,0 +1,66 @@
+"""`seewhy channels`: do methods tell the channels of a layer apart?"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from seewhy.channels import METHODS, compare_channels
+from seewhy.cli.jobs import pictures_of
+from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.progress import progress
+from seewhy.images import load_picture
+from seewhy.settings import Settings
+from seewhy.show.channels import SUFFIXES, readable
+
+
+def channels(
+    pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    layer: str | None = None,
+    methods: str = ",".join(METHODS),
+    by: Literal["max", "mean"] = "max",
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channels.png"),
+    seed: int = 0,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
+    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    model: ModelOptions = MODEL,
+) -> None:
+    """Explain the most active, a random and the least active channel of a layer.
+
+    Maps that are alike for all three are not about the channel.
+
+    Parameters
+    ----------
+    pictures
+        Picture files, or folders of them.
+    layer
+        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+    methods
+        all, or names that `seewhy methods` lists, with commas between them.
+    by
+        What makes a channel active: its max or its mean.
+    output
+        The file to write, by suffix: .png or .json.
+    seed
+        Of the random channels.
+    quiet
+        No progress bar and no summary.
+    as_json
+        Print the numbers as JSON instead of a summary.
+    """
+    Settings(seed)  # knows which seeds there are
+    check_writable(check_suffix(output, SUFFIXES))
+    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    with progress(quiet) as tell:
+        found = compare_channels(
+            model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell
+        )
+    found.save(output)
+    if as_json:
+        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+    elif not quiet:
+        print(f"{found.summary()}\nwritten   {output}")

@@ -1,0 +1,62 @@
+"""`seewhy concepts`: which channels does the decision draw on, and what do they see?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seewhy.cli.jobs import pictures_of
+from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.progress import progress
+from seewhy.concepts import find_concepts
+from seewhy.images import load_picture
+from seewhy.show.concepts import SUFFIXES, readable, summary
+
+
+def concepts(
+    pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    method: str = "lrp-epsilon-plus",
+    count: int = 4,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("concepts.png"),
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
+    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    model: ModelOptions = MODEL,
+) -> None:
+    """Rank the channels of a layer by relevance, and map what each of the first ones sees.
+
+    Parameters
+    ----------
+    pictures
+        Picture files, or folders of them.
+    layer
+        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+    target
+        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
+    method
+        An LRP method; `seewhy methods` lists them.
+    count
+        How many channels.
+    output
+        The file to write, by suffix: .png or .json.
+    quiet
+        No progress bar and no summary.
+    as_json
+        Print the numbers as JSON instead of a summary.
+    """
+    check_writable(check_suffix(output, SUFFIXES))
+    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    with progress(quiet) as tell:
+        found = find_concepts(
+            model.open(), loaded, layer, target, method, count=count, progress=tell
+        )
+    found.save(output)
+    if as_json:
+        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+    elif not quiet:
+        print(f"{summary(found)}\nwritten   {output}")

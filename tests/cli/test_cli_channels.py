@@ -1,0 +1,48 @@
+"""`seewhy channels`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from terminal import files_in
+
+import seewhy as library
+from seewhy.show.channels import readable
+
+
+def test_a_figure_and_a_line_on_each_method(here, seewhy):
+    out = seewhy("channels dog.jpg --layer stages.1 --methods gradient,deconvnet,cam").fine()
+    assert files_in(here) == ["channels.png", "dog.jpg"]
+    for part in ("stages.1 of scenes", "most active", "gradient ", "deconvnet ", "left out cam"):
+        assert part in out
+    assert out.endswith("written   channels.png\n")
+
+
+def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
+    line = (
+        "channels dog.jpg --layer stages.1 --methods gradient --by mean --seed 3 -o c.json --json"
+    )
+    said = json.loads(seewhy(line).fine())
+    assert said.pop("file") == "c.json"
+    assert json.loads(Path("c.json").read_text()) == said
+    found = library.compare_channels("scenes", "dog.jpg", "gradient", "stages.1", by="mean", seed=3)
+    assert readable(found) == said
+    assert files_in(here) == ["c.json", "dog.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--layer stagess", ["unknown layer 'stagess'", "did you mean stages"]),
+        ("--layer head", ["rows, columns and at least 3 channels", "seewhy layers"]),
+        ("--layer stages:3", ["write stages, not stages:3"]),
+        ("--methods gradeint", ["unknown method 'gradeint'", "gradient"]),
+        ("--by median", ["--by takes max or mean, not 'median'", "did you mean mean?"]),
+        ("--seed -1", ["seed"]),
+        ("-o out.html", ["out.html", ".png, .json"]),
+        ("-o nowhere/out.png", ["no folder nowhere"]),
+    ],
+)
+def test_mistakes_end_in_one_line(line, words, here, seewhy):
+    seewhy(f"channels dog.jpg {line}").refused(*words)
+    assert files_in(here) == ["dog.jpg"]
