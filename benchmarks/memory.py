@@ -15,22 +15,27 @@ import torch
 import seewhy
 from benchmarks.attribution import TWELVE, Bench
 
+WHAT = ("torch", "seewhy", "panel")  # a plain gradient, the same through us, and twelve methods
+
 
 def main() -> None:
-    """Print both peaks and their ratio, for each network."""
+    """Print the peaks and their ratios, for each network."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--networks", default="squeezenet1_1,resnet50")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--only", choices=["torch", "seewhy", "panel"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=WHAT, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
         print(_growth(given.networks, given.batch, given.only))
         return
-    print("| network | batch | one gradient, MB | panel of 12, MB | ratio |\n|---|---|---|---|---|")
+    print("| network | batch | a gradient by torch, MB | ours, MB | panel, MB | / torch | / ours |")
+    print("|---|---|---|---|---|---|---|")
     for name in given.networks.split(","):
-        one, panel = (_in_own_process(name, given.batch, what) for what in ("gradient", "panel"))
+        torchs, ours, panel = (_in_own_process(name, given.batch, what) for what in WHAT)
         print(
-            f"| {name} | {given.batch} | {one:.0f} | {panel:.0f} | {panel / one:.2f} |", flush=True
+            f"| {name} | {given.batch} | {torchs:.0f} | {ours:.0f} | {panel:.0f} "
+            f"| {panel / torchs:.2f} | {panel / ours:.2f} |",
+            flush=True,
         )
 
 
