@@ -10,9 +10,10 @@ from seewhy.errors import SeewhyError
 
 LARGEST_SEED = 2**32 - 1  # as NumPy's; a method may multiply it and still fit 64 bits
 
-# On a CPU, activations of more than 8 pictures of 224 px outgrow what malloc keeps for reuse, and
-# each operation then pays for fresh pages: 1.5 times the seconds for a batch of 16.
-PIXELS_TOGETHER = {"cpu": 8 * 224 * 224, "accelerator": 64 * 224 * 224}
+# On a CPU, what more than 4 pictures of 224 px leave for the backward outgrows what malloc keeps
+# for reuse, and each operation then pays for fresh pages: gradients and LRP of a batch of 16 take
+# 1.0 to 1.8 times the seconds with 8 together, and a panel twice the memory.
+PIXELS_TOGETHER = {"cpu": 4 * 224 * 224, "accelerator": 64 * 224 * 224}
 
 Progress = Callable[[int, int], None]  # (done, in all), called after each batch of forwards
 
