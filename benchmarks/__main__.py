@@ -5,10 +5,11 @@ import json
 import platform
 import statistics
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.attribution import Result, cases
+from benchmarks.attribution import Case, cases
 
 
 def main() -> None:
@@ -17,7 +18,8 @@ def main() -> None:
     parser.add_argument("--networks", default="squeezenet1_1", help="names with commas between")
     parser.add_argument("--runs", type=int, default=7, help="timed pairs of a short case")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--only", default="", help="cases whose name this is a part of")
+    parser.add_argument("--json", type=Path, help="also keep the figures here")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.json:
@@ -25,37 +27,42 @@ def main() -> None:
     print(f"torch {torch.__version__}, {given.threads} threads, float32, 224 px\n")
     print("| case | network | batch | ours, s | peer | peer, s | ours / peer |")
     print("|---|---|---|---|---|---|---|")
-    results = []
-    for result in cases(given.networks.split(","), given.runs):
-        print(_row(result), flush=True)
-        results.append(result)
-    if given.json:
-        given.json.write_text(json.dumps(_figures(results, given.threads), indent=2) + "\n")
+    for case in cases(given.networks.split(","), given.runs):
+        if given.only in case.case:
+            row = _measured(case)
+            print(_line(row), flush=True)
+            if given.json:
+                _keep(row, given.json, given.threads)
 
 
-def _row(result: Result) -> str:
-    ours, peer = (statistics.median(t) for t in (result.comparison.ours, result.comparison.peer))
+def _measured(case: Case) -> dict[str, Any]:
+    found = case.run()
+    return {
+        "case": case.case,
+        "network": case.network,
+        "batch": case.batch,
+        "peer": case.peer,
+        "ours_seconds": [round(s, 4) for s in found.ours],
+        "peer_seconds": [round(s, 4) for s in found.peer],
+        "ratio": round(found.ratio, 3),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    ours, peer = (statistics.median(row[f"{side}_seconds"]) for side in ("ours", "peer"))
     return (
-        f"| {result.case} | {result.network} | {result.batch} | {ours:.3f} "
-        f"| {result.peer} | {peer:.3f} | {result.comparison.ratio:.2f} |"
+        f"| {row['case']} | {row['network']} | {row['batch']} | {ours:.3f} "
+        f"| {row['peer']} | {peer:.3f} | {row['ratio']:.2f} |"
     )
 
 
-def _figures(results: list[Result], threads: int) -> dict[str, object]:
-    rows = [
-        {
-            "case": r.case,
-            "network": r.network,
-            "batch": r.batch,
-            "peer": r.peer,
-            "ours_seconds": r.comparison.ours,
-            "peer_seconds": r.comparison.peer,
-            "ratio": r.comparison.ratio,
-        }
-        for r in results
-    ]
+def _keep(row: dict[str, Any], file: Path, threads: int) -> None:
+    """Put the row into the file, in the place of an older one of the same case."""
+    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    key = ("case", "network", "batch", "peer")
+    rows = [old for old in rows if [old[k] for k in key] != [row[k] for k in key]]
     about = {"torch": torch.__version__, "threads": threads, "machine": platform.machine()}
-    return {**about, "rows": rows}
+    file.write_text(json.dumps({**about, "rows": [*rows, row]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Attribution: Grad-CAM on one picture and on a batch, LRP, and panels of many methods."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,14 +30,20 @@ COMPOSITES = ["lrp-epsilon-plus-flat", "lrp-epsilon-gamma-box"]
 
 
 @dataclass(frozen=True)
-class Result:
-    """One row of the table."""
+class Case:
+    """One row of the table, before it is run."""
 
     case: str
     network: str
     batch: int
     peer: str
-    comparison: Comparison
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    runs: int
+
+    def run(self) -> Comparison:
+        """Time both sides."""
+        return compare(self.ours, self.theirs, self.runs)
 
 
 class Bench:
@@ -80,11 +86,13 @@ def check(name: str) -> None:
     ours = bench.explain("grad-cam", relu=False, layer=bench.layer).sum(1, keepdim=True)
     _same("grad-cam", ours, bench.captum["grad-cam"]())
     for composite in COMPOSITES:
-        _same(composite, bench.explain(composite), bench.zennit[composite](), 1e-3)
+        # zennit's stabiliser is larger, and it counts the eps of what it merges; with both made
+        # equal the tests find 1e-6.
+        _same(composite, bench.explain(composite), bench.zennit[composite](), 5e-3)
 
 
-def cases(networks: list[str], runs: int) -> Iterator[Result]:
-    """Every case, checked and timed."""
+def cases(networks: list[str], runs: int) -> Iterator[Case]:
+    """Every case, checked."""
     for name in networks:
         check(name)
         for size in (1, 16):
@@ -96,38 +104,33 @@ def cases(networks: list[str], runs: int) -> Iterator[Result]:
                 "a plain forward": bench.plain_forward,
             }
             for peer, run in theirs.items():
-                yield Result("Grad-CAM", name, size, peer, compare(ours, run, runs))
+                yield Case("Grad-CAM", name, size, peer, ours, run, runs)
         few = max(2, runs // 3)
         for composite in COMPOSITES:
             ours = partial(bench.explain, composite)
-            compared = compare(ours, bench.zennit[composite], few)
-            yield Result(composite, name, size, "zennit", compared)
-        yield _panel(bench, EIGHT, _calls(bench.captum, EIGHT), "captum", few)
+            yield Case(composite, name, size, "zennit", ours, bench.zennit[composite], few)
+        yield _panel(bench, EIGHT, bench.captum, "captum", few)
         everyone = {**bench.cams, **bench.captum, **bench.zennit}
-        peer = "captum, pytorch-grad-cam, zennit"
-        yield _panel(bench, TWELVE, _calls(everyone, TWELVE), peer, few)
-
-
-def _calls(
-    calls: Mapping[str, Callable[[], Tensor]], panel: Sequence[object]
-) -> list[Callable[[], Tensor]]:
-    """The peers' calls for the methods of the panel; captum has no CAM."""
-    names = [method if isinstance(method, str) else method.name for method in panel]
-    return [calls[name] for name in names if name in calls]
+        if name == "resnet50":
+            del everyone["deep-lift"]  # captum has none for rectifiers that are used twice
+        twelve = [method for method in TWELVE if method in everyone]
+        yield _panel(bench, twelve, everyone, "captum, pytorch-grad-cam, zennit", few)
 
 
 def _panel(
-    bench: Bench, panel: list, calls: list[Callable[[], Tensor]], peer: str, runs: int
-) -> Result:
+    bench: Bench, panel: list, peers: Mapping[str, Callable[[], Tensor]], peer: str, runs: int
+) -> Case:
+    names = [method if isinstance(method, str) else method.name for method in panel]
+    calls = [peers[name] for name in names if name in peers]  # captum has no CAM
+
     def ours() -> object:
         return seewhy.compare(bench.model, bench.batch, panel, bench.target)
 
     def theirs() -> object:
         return [call() for call in calls]
 
-    comparison = compare(ours, theirs, runs)
     peer = f"{peer}, {len(calls)} one by one"
-    return Result(f"panel of {len(panel)}", bench.name, len(bench.pixels), peer, comparison)
+    return Case(f"panel of {len(panel)}", bench.name, len(bench.pixels), peer, ours, theirs, runs)
 
 
 def _without_in_place(net: nn.Module) -> nn.Module:
