@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from seewhy.version import __version__
 
 if TYPE_CHECKING:
+    from seewhy.attribution.baselines import add_baseline
     from seewhy.attribution.method import Method
+    from seewhy.channel_masks import ExtremalChannels, extremal_channels
     from seewhy.channels import ChannelComparison, compare_channels
     from seewhy.concepts import Concepts, find_concepts
     from seewhy.errors import NotApplicable, SeewhyError
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
     from seewhy.targets import difference, direction, each, total
 
 _HOMES = {
+    "attribution.baselines": ["add_baseline"],
     "attribution.method": ["Method"],
     "channels": ["ChannelComparison", "compare_channels"],
     "concepts": ["Concepts", "find_concepts"],
     "errors": ["NotApplicable", "SeewhyError"],
     "explaining": ["compare", "explain", "methods"],
     "explanation": ["Explanation", "Panel"],
+    "channel_masks": ["ExtremalChannels", "extremal_channels"],
     "images": ["load_picture"],
     "model": ["Model"],
     "sources": ["open_model"],
@@ -47,6 +51,7 @@ __all__ = [
     "ChannelComparison",
     "Concepts",
     "Explanation",
+    "ExtremalChannels",
     "Method",
     "Model",
     "NotApplicable",
@@ -55,6 +60,7 @@ __all__ = [
     "__version__",
     "ablate",
     "add",
+    "add_baseline",
     "capture",
     "compare",
     "compare_channels",
@@ -63,6 +69,7 @@ __all__ = [
     "each",
     "edited",
     "explain",
+    "extremal_channels",
     "find_concepts",
     "load_picture",
     "methods",

@@ -65,7 +65,7 @@ def explain(
 def compare(
     model: "Model | nn.Module | str",
     pictures: Any,
-    methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]" = "all",
+    methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]" = "quick",
     target: Target = None,
     *,
     layer: str | None = None,
@@ -76,9 +76,10 @@ def compare(
 ) -> Panel:
     """Explain the same answer with several methods, which share one forward.
 
-    `methods` is "all", names with commas between them, or a sequence. `layer` goes to the
-    methods that read one. A method that does not apply to the model is listed in `skipped`
-    with the reason. The other parameters are those of `explain`.
+    `methods` is "all", "quick" (all that need no more than a hundred forwards a picture), names
+    with commas between them, or a sequence. `layer` goes to the methods that read one. A method
+    that does not apply to the model is listed in `skipped` with the reason. The other parameters
+    are those of `explain`.
     """
     chosen = parse_methods(methods, layer)
     settings = Settings(seed, precision, batch_size)
@@ -105,18 +106,18 @@ def parse_methods(
     methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]",
     layer: str | None = None,
 ) -> list[Method]:
-    """The methods that "all", names with commas, or a sequence stand for, each once.
+    """The methods that "all", "quick", names with commas, or a sequence stand for, each once.
 
     `layer` goes to those that read one.
     """
     if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
         return parse_methods([methods], layer)
-    if methods == "all":
-        methods = sorted(REGISTRY)
+    if methods in ("all", "quick"):
+        methods = sorted(n for n, m in REGISTRY.items() if methods == "all" or not m.costly)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
     if not methods:
-        raise SeewhyError(f"no methods named; write all, or some of {', '.join(REGISTRY)}")
+        raise SeewhyError(f"no methods named; write all, quick, or some of {', '.join(REGISTRY)}")
     chosen = [as_method(m) for m in dict.fromkeys(methods)]
     return [as_method(m, layer=layer) if m.reads_layer else m for m in chosen]
 
@@ -253,7 +254,7 @@ def _explanation(
         signed=method.signed,
         cost=cost,
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
-        notes=attribution.notes,
+        notes=(*attribution.notes, *recording.notes),
         labels=recording.asked.labels,
     )
 

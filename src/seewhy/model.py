@@ -37,6 +37,7 @@ class Model:
     - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
       cropped to it. `preparation` says more; None takes pictures as they are.
     - `classes`: class names in the order of the logits, or a mapping index -> name.
+    - `raw`: what comes out are scores to be taken as they are, not logits of classes.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Model:
         classes: Sequence[str] | Mapping[int, str] | None = None,
         name: str | None = None,
         preparation: Preparation | None = None,
+        raw: bool = False,
     ):
         if not isinstance(net, nn.Module):
             raise SeewhyError(
@@ -74,6 +76,7 @@ class Model:
         if not bool((self.std > 0).all()):
             raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
         self.classes = None if classes is None else _class_names(classes)
+        self.raw = raw
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # in force; see `seewhy.edited`
         self._memory_format: torch.memory_format | None = None
         self._anatomies: dict[tuple[int, ...], Anatomy] = {}
@@ -124,9 +127,9 @@ class Model:
     ) -> Float[Tensor, "batch classes"]:
         """The bare forward of the network as it is."""
         self.settle(pixels)
-        normal = self._normalised(pixels, self._memory_format)
+        normal = self.normalised(pixels)
         with watched:
-            return _logits(self.net(normal), len(pixels))
+            return logits_of(self.net(normal), len(pixels))
 
     def settle(self, pixels: Tensor) -> None:
         """Choose the memory layout once; called before anything watches the network run.
@@ -142,7 +145,7 @@ class Model:
             plain = self.net(self._normalised(probe, torch.contiguous_format))
             try:
                 fast = self.net(self._normalised(probe, torch.channels_last))
-                same = _alike(_logits(fast, 2), _logits(plain, 2))
+                same = _alike(logits_of(fast, 2), logits_of(plain, 2))
             except torch.OutOfMemoryError:
                 raise
             except Exception:
@@ -189,6 +192,16 @@ class Model:
                 f"class {index} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
             )
         return index
+
+    def normalised(
+        self, pixels: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Pixels in [0, 1] as the network takes them; once the layout is chosen, in that."""
+        return self._normalised(pixels, self._memory_format)
+
+    def laid_out(self, normal: Tensor) -> Tensor:
+        """The same numbers, lying in memory as the network likes it best."""
+        return normal.contiguous(memory_format=self._memory_format or torch.contiguous_format)
 
     def _normalised(self, pixels: Tensor, layout: torch.memory_format | None) -> Tensor:
         if not pixels.is_floating_point():
@@ -284,7 +297,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
 
 
-def _logits(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
+def logits_of(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
     """The logits in whatever a classifier returns for a batch of this size."""
     found = getattr(output, "logits", output)
     if isinstance(found, Mapping):

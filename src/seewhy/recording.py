@@ -11,7 +11,9 @@ import dataclasses
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +24,7 @@ from torch.utils.checkpoint import CheckpointError
 from seewhy.addresses import Address
 from seewhy.attention import attentions, per_picture
 from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.inference import Inference, prepare
 from seewhy.layers import Anatomy
 from seewhy.ledger import Ledger
 from seewhy.model import Model
@@ -34,10 +37,12 @@ from seewhy.settings import Settings
 from seewhy.tap import not_as_a_batch
 from seewhy.tape import Logged, Tape, made_by, stands_for
 from seewhy.targets import Asked, Target, hidden_of, questions
+from seewhy.variants import Unwatched, Variants, Watched
 from seewhy.visiting import visiting
 
 INPUT = "input"
 ATTENTION = "attention"
+T = TypeVar("T")
 Through = tuple[str | tuple[str, ...], ...]
 
 _NO_LAYER = (INPUT, ATTENTION)
@@ -98,16 +103,19 @@ class Recording:
         self.tape = self._tape(readings)
         visited = [*self._places.values(), *self._gates]
         visitors = {a.layer: self._visitor(a.layer) for a in visited}
-        self.questions = questions
+        self.notes: list[str] = []
+        self._answers: dict[Hashable, tuple[Sequence[Any], float, float]] = {}
         self.watched = {hidden.place for asked in questions for hidden in hidden_of(asked)}
         with visiting(model.net, visitors):
-            self._outputs = self._run(self.pixels, self.tape)
+            self._outputs = self.run(self.pixels, self.tape)
         self.logits: Float[Tensor, "batch classes"] = self._outputs.logits.detach().float()
+        self.scores = [resolve(question, self.logits, model) for question in questions]
         self.ask(0)
 
     def ask(self, number: int) -> None:
         """From now on explain the question of this number; other pulls are forgotten."""
-        self.asked: Score = resolve(self.questions[number], self.logits, self.model)
+        self.number = number
+        self.asked: Score = self.scores[number]
         self.target: Int[Tensor, " batch"] = self.asked.target
         self._score = self.asked.of(self._outputs)
         self.score: Float[Tensor, " batch"] = self._score.detach().float()
@@ -119,6 +127,34 @@ class Recording:
         self.settings = settings
         self.forwards, self.backwards, self.shared = 1.0, 0.0, 1.0
         self._drawn.clear()
+        self.notes.clear()
+
+    def answer(self, key: Hashable, compute: Callable[[], Sequence[T]]) -> T:
+        """What `compute` finds for the question that is asked now.
+
+        It finds an answer to each question of `scores`, and is called once for all of them.
+        """
+        known = key in self._answers
+        if not known:
+            forwards, backwards = self.forwards, self.backwards
+            found = compute()
+            spent = self.forwards - forwards, self.backwards - backwards
+            self._answers[key] = found, *spent
+        found, forwards, backwards = self._answers[key]
+        if known:
+            self.forwards += forwards
+            self.backwards += backwards
+            self.shared += forwards + backwards
+        return found[self.number]
+
+    def variants(self) -> Variants:
+        """The network as it is best run on many variants of the pictures."""
+        return Watched(self) if self.watched or self.model.edits else Unwatched(self)
+
+    @cached_property
+    def inference(self) -> Inference:
+        """The network without anything that is only there to be looked at."""
+        return prepare(self.model, self.pixels, self.settings.precision)
 
     def activation(self, at: str) -> Tensor:
         """The raw output of the layer at the address."""
@@ -202,7 +238,7 @@ class Recording:
         pixels = start.detach().to(self.pixels).requires_grad_()
         places = set() if at == INPUT else {self._places[at]}
         tape = Tape(log, pixels, log=log, reads_input=rules.reads_input)
-        outputs = self._run(pixels, tape, places)
+        outputs = self.run(pixels, tape, places)
         if any(tape.seen[kind] != self.tape.seen[kind] for kind in log):
             raise NotApplicable(OTHER_OPERATIONS)
         operations = {(op.kind, op.number): op for ops in log.values() for op, _ in ops}
@@ -282,10 +318,12 @@ class Recording:
         batch = len(total)
         most = self.settings.pictures_together(total, self.model.device)
         together = max(1, most // batch)
+        full = self.settings.precision == "full"
+        variants = self.variants() if full else Watched(self)
         for start in range(0, len(weights), together):
             numbers = range(start, min(start + together, len(weights)))
             pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
-            score = self.asked.of(self._run(pixels)).sum()
+            score = self.asked.of(variants.outputs(variants.prepared(pixels))).sum()
             (gradient,) = torch.autograd.grad(score, pixels)
             weight = weights[start : numbers.stop].to(total)
             terms = gradient.to(wide).unflatten(0, (len(numbers), batch))
@@ -303,20 +341,9 @@ class Recording:
     def scores_of(self, pixels: Tensor) -> Float[Tensor, " others"]:
         """The explained score of other pixels, without gradients; of one batch or several."""
         with torch.no_grad():
-            return self.asked.of(self._run(pixels)).float()
+            return self.asked.of(self.run(pixels)).float()
 
-    def _from_the_input(self, at: str) -> bool:
-        """Whether a gradient there needs the whole graph.
-
-        A layer that hands on its own input cannot begin a graph: its output has another name.
-        """
-        if at in _NO_LAYER or self.anatomy is None:
-            return True
-        layer = self.anatomy.layer(self._places[at].layer)
-        in_place = getattr(self.model.net.get_submodule(layer.name), "inplace", False)
-        return layer.passive or in_place
-
-    def _run(
+    def run(
         self,
         pixels: Tensor,
         watched: AbstractContextManager = _UNWATCHED,
@@ -329,6 +356,17 @@ class Recording:
         watchers = watching(kept, anatomy, found, self.tape.paused) if anatomy else {}
         with visiting(self.model.net, watchers):
             return Outputs(self._forward(pixels, watched), found, anatomy)
+
+    def _from_the_input(self, at: str) -> bool:
+        """Whether a gradient there needs the whole graph.
+
+        A layer that hands on its own input cannot begin a graph: its output has another name.
+        """
+        if at in _NO_LAYER or self.anatomy is None:
+            return True
+        layer = self.anatomy.layer(self._places[at].layer)
+        in_place = getattr(self.model.net.get_submodule(layer.name), "inplace", False)
+        return layer.passive or in_place
 
     def _forward(self, pixels: Tensor, watched: AbstractContextManager = _UNWATCHED) -> Tensor:
         self.forwards += len(pixels) / len(self.pixels)

@@ -9,7 +9,7 @@ into a `Score`, and `Score.of` is differentiable, on the recorded pixels and on 
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,13 +47,32 @@ class Score:
     - `target`: the index of the class that it is the logit of, -1 where it is something else.
     - `labels`: what it is in words, where it is no class.
     - `weights`: of each logit in it. - `hidden`: units and directions, and the pictures that
-    they are asked about.
+    they are asked about. - `raw`: the network puts out scores that are no logits.
     """
 
     target: Int[Tensor, " batch"]
     labels: tuple[str, ...]
     weights: Float[Tensor, "batch classes"]
     hidden: tuple[tuple[Hidden, Bool[Tensor, " batch"]], ...]
+    raw: bool = False
+
+    def rows(self, pictures: Int[Tensor, " rows"]) -> "Score":
+        """The scores of these pictures, in this order; a picture may come up several times."""
+        return Score(
+            target=self.target[pictures],
+            labels=tuple(self.labels[i] for i in pictures.tolist()),
+            weights=self.weights[pictures],
+            hidden=tuple((one, asked[pictures]) for one, asked in self.hidden),
+            raw=self.raw,
+        )
+
+    def probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
+        """As `of`, with probabilities for logits; a hidden unit's score is left as it is."""
+        if self.raw:
+            return self.of(outputs)
+        logits = outputs.logits
+        probabilities = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+        return self.of(replace(outputs, logits=probabilities))
 
     def of(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
         """The scores of the batch, or of several batches of it one after another."""
@@ -99,6 +118,7 @@ def resolve(question: Sequence[Asked], logits: Tensor, model: Model) -> Score:
         labels=tuple(labels),
         weights=weights.to(device),
         hidden=tuple((h, torch.tensor([q == h for q in question], device=device)) for h in hidden),
+        raw=model.raw,
     )
 
 

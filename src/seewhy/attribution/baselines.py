@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from seewhy.errors import Unknown
+from seewhy.errors import SeewhyError, Unknown
 from seewhy.model import Model
 
 
@@ -22,13 +22,31 @@ def _blurred(model: Model, pixels: Tensor) -> Tensor:
     return gaussian_blur(pixels, [max(kernel, 1)] * 2, [sigma] * 2)
 
 
+def _noise(model: Model, pixels: Tensor) -> Tensor:
+    noise = torch.rand(pixels.shape[1:], generator=torch.Generator().manual_seed(0))
+    return noise.to(pixels).expand_as(pixels)
+
+
 BASELINES: dict[str, Callable[[Model, Tensor], Tensor]] = {
     "mean": _mean,
     "black": lambda model, pixels: torch.zeros_like(pixels),
     "grey": lambda model, pixels: torch.full_like(pixels, 0.5),
     "white": lambda model, pixels: torch.ones_like(pixels),
     "blur": _blurred,
+    "noise": _noise,
 }
+
+
+def add_baseline(name: str, make: Callable[[Model, Tensor], Tensor]) -> None:
+    """Let methods use a baseline of your own, such as pictures that a network has in-filled.
+
+    - `make`: gets the model and pixels in [0, 1], [batch, channels, height, width], and returns
+    others of the same shape, one for each picture.
+
+        seewhy.add_baseline("in-filled", lambda model, pixels: painter(pixels))
+        seewhy.explain(model, "dog.jpg", "occlusion", fill="in-filled")
+    """
+    BASELINES[name] = make
 
 
 def check_baseline(name: str) -> str:
@@ -44,6 +62,12 @@ def baseline(
     """The picture without information, for each picture, in [0, 1].
 
     "mean" is the colour that the model's normalisation maps to zero: the zero baseline of
-    libraries that work on normalised tensors. "blur" keeps the coarse colours of the picture.
+    libraries that work on normalised tensors. "blur" keeps the coarse colours of the picture,
+    "noise" is the same uniform noise for all.
     """
-    return BASELINES[check_baseline(name)](model, pixels.detach())
+    made = BASELINES[check_baseline(name)](model, pixels.detach())
+    if made.shape != pixels.shape:
+        raise SeewhyError(
+            f"the baseline {name} has shape {tuple(made.shape)}; the pictures {tuple(pixels.shape)}"
+        )
+    return made.to(pixels)

@@ -36,7 +36,7 @@ from seewhy.rules.rescale import RESCALE
 class DeepLift(Method):
     """Contributions to the score's rise above that of a reference picture.
 
-    - `baseline`: the reference: mean, black, grey, white or blur.
+    - `baseline`: the reference: mean, black, grey, white, blur or noise.
     - `layer`: where to compare; None: at the pixels.
     """
 

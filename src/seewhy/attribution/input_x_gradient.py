@@ -24,7 +24,7 @@ from seewhy.recording import INPUT, Reading, Recording
 class InputXGradient(Method):
     """First-order share of the score, at the pixels or at any layer.
 
-    - `baseline`: what the pixels are compared with: mean, black, grey, white or blur.
+    - `baseline`: what the pixels are compared with: mean, black, grey, white, blur or noise.
     - `layer`: where to linearise; None: at the pixels.
     """
 

@@ -25,7 +25,7 @@ from seewhy.recording import Reading, Recording
 class IntegratedGradients(Method):
     """The score's rise from a baseline, shared out among the pixels.
 
-    - `steps`: nodes of the quadrature. - `baseline`: mean, black, grey, white or blur.
+    - `steps`: nodes of the quadrature. - `baseline`: mean, black, grey, white, blur or noise.
     """
 
     name = "integrated-gradients"

@@ -52,6 +52,7 @@ class Method(ABC):
     source: ClassVar[str]
     reads_layer: ClassVar[bool] = False  # its field `layer` is found automatically if None
     random: ClassVar[bool] = False  # its result depends on the seed
+    costly: ClassVar[bool] = False  # more than a hundred forwards a picture
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:

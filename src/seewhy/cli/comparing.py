@@ -27,7 +27,7 @@ def compare(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
-    methods: str = "all",
+    methods: str = "quick",
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
@@ -39,7 +39,8 @@ def compare(
     pictures
         Picture files, or folders of them.
     methods
-        all, or names that `seewhy methods` lists, with commas between them.
+        quick (all but those that need hundreds of forwards), all, or names that `seewhy methods`
+        lists, with commas between them.
     output
         The file to write, by suffix: .html, .png, .npz, .safetensors or .json.
     """

@@ -1,0 +1,172 @@
+"""RISE: which regions, when they are seen, go with a high score?
+
+    map = 1 / (N p) * sum over n of (f_n - mean f) m_n  +  mean f,    f_n = f(x m_n)
+
+with random masks m_n: a coarse grid of cells, each kept with probability p, up-sampled bilinearly
+and shifted by a random part of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
+arXiv 1806.07421; they take 4000 masks for VGG16 and 8000 for ResNet-50, and do not subtract the
+mean score (`centred=False`), which has the same expectation and is much noisier: pixels that happen
+to be seen often then look important.
+
+It needs nothing but scores, and misleads where there are too few masks: the map is then mostly
+noise of the draw. `tolerance` stops when the standard error is small; every map says what it is.
+
+    seewhy.explain(model, "dog.jpg", "rise", masks=8000, tolerance=0.05)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.attribution.baselines import baseline, check_baseline
+from seewhy.attribution.masked import check_score
+from seewhy.attribution.method import Attribution, Method, check
+from seewhy.masking import Block, Masks, Scored
+from seewhy.model import Model
+from seewhy.recording import Reading, Recording
+
+
+@dataclass(frozen=True)
+class RISE(Method):
+    """The mean of random masks, weighted by the score of the picture behind each.
+
+    - `masks`: at most. - `cells`: of the grid, a side. - `keep`: probability that a cell is seen.
+    - `fill`: what stands in for the rest, a baseline. - `score`: probability or logit.
+    - `tolerance`: stop when the standard error of the map, as a share of its range, is no more
+    than that on average over the pixels; 0: never before `masks`. - `centred`: subtract the mean
+    score.
+    """
+
+    name = "rise"
+    question = "Which regions, when they are seen, go with a high score?"
+    source = "Petsiuk et al. 2018, arXiv 1806.07421"
+    random = True
+    costly = True
+
+    masks: int = 4000
+    cells: int = 7
+    keep: float = 0.5
+    fill: str = "mean"
+    score: str = "probability"
+    tolerance: float = 0.0
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        check_baseline(self.fill)
+        check_score(self.score)
+        check(self.masks >= 2, f"rise needs at least two masks, not {self.masks}")
+        check(self.cells >= 1, f"rise's grid has at least one cell a side, not {self.cells}")
+        check(
+            0 < self.keep < 1, f"rise keeps a share of the cells between 0 and 1, not {self.keep}"
+        )
+        check(self.tolerance >= 0, f"rise's tolerance is not negative, got {self.tolerance}")
+
+    @property
+    def signed(self) -> bool:
+        """Probabilities are positive, logits may be negative."""
+        return self.score == "logit"
+
+    def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
+        """Nothing of the shared forward but the score."""
+        return []
+
+    def attribute(self, recording: Recording) -> Attribution:
+        """The weighted mean of the masks."""
+        maps, note = recording.answer(self, lambda: self._maps(recording))
+        return Attribution(maps[:, None], maps, notes=(note,))
+
+    def _maps(self, recording: Recording) -> Sequence[tuple[Tensor, str]]:
+        pixels = recording.pixels.detach()
+        size = (pixels.shape[-2], pixels.shape[-1])
+        masks = RandomGrids(self.masks, self.cells, self.keep, size, recording.settings.seed)
+        fill = baseline(self.fill, recording.model, pixels)
+        scored = Scored(recording, masks, fill, probability=self.score == "probability")
+        sums = Sums(len(recording.scores), pixels, self.centred)
+        for block in scored:
+            sums.add(block)
+            if self.tolerance:
+                done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
+                scored.finished |= done.cpu()
+        notes = [f"standard error {100 * float(e.mean()):.1f} % of the map's range"
+                 for e in sums.error()]  # fmt: skip
+        return list(zip(sums.mean() / self.keep, notes, strict=True))
+
+
+LEAST = 64  # masks before a standard error is believed
+
+
+class Sums:
+    """The mean of scores times masks, and its standard error, from running sums.
+
+    - `count`: masks of each picture so far.
+    """
+
+    def __init__(self, questions: int, pixels: Tensor, centred: bool):
+        shape = (questions, *pixels.shape[:1], *pixels.shape[-2:])
+        self.count = torch.zeros(len(pixels), device=pixels.device)
+        self._centred = centred
+        self._f = torch.zeros(*shape[:2], 1, 1, device=pixels.device)
+        self._m, self._mm = torch.zeros(2, *shape[1:], device=pixels.device)
+        self._fm, self._fmm, self._ffmm = torch.zeros(3, *shape, device=pixels.device)
+
+    def add(self, block: Block) -> None:
+        """Count in the scores of some masks."""
+        p, f, m = block.pictures, block.scores, block.masks[0, :, 0]
+        self.count[p] += len(m)
+        self._f[:, p] += f.sum(2)[..., None, None]
+        self._m[p] += m.sum(0)
+        self._mm[p] += (m**2).sum(0)
+        self._fm[:, p] += torch.einsum("qpk,khw->qphw", f, m)
+        self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, m**2)
+        self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, m**2)
+
+    def mean(self) -> Float[Tensor, "questions pictures height width"]:
+        """The mean of f m; centred, that of (f - mean f) m + mean f * E m."""
+        n, f = self.count[:, None, None], self._offset
+        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, by the masks that were drawn
+        return (self._fm - f * self._m) / n + f * kept
+
+    def error(self) -> Float[Tensor, "questions pictures"]:
+        """The standard error over the map's range, mean over the pixels."""
+        n, f = self.count[:, None, None], self._offset
+        first = (self._fm - f * self._m) / n
+        second = (self._ffmm - 2 * f * self._fmm + f**2 * self._mm) / n
+        error = ((second - first**2).clamp(min=0) / (n - 1).clamp(min=1)).sqrt()
+        span = first.amax((2, 3)) - first.amin((2, 3))
+        return error.mean((2, 3)) / span.clamp_min(1e-12)
+
+    @property
+    def _offset(self) -> Tensor:
+        return self._f / self.count[:, None, None] * self._centred
+
+
+class RandomGrids(Masks):
+    """Grids of cells, each seen with probability `keep`, up-sampled and shifted at random.
+
+    The n-th mask depends on the seed and n alone.
+    """
+
+    def __init__(self, count: int, cells: int, keep: float, size: tuple[int, int], seed: int):
+        self.count, self.size = count, size
+        self._cell = tuple(-(-side // cells) for side in size)
+        # One more cell a side, so that a shifted mask still covers the picture.
+        self._whole = tuple((cells + 1) * side for side in self._cell)
+        generator = torch.Generator().manual_seed(seed)
+        seen = torch.rand(count, 1, cells + 1, cells + 1, generator=generator) < keep
+        self._seen = seen.float()
+        shifts = torch.rand(count, 2, generator=generator) * torch.tensor(self._cell)
+        self._shifts = shifts.long().tolist()
+
+    def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
+        """Bilinear, then cut out at the shift."""
+        whole = F.interpolate(
+            self._seen[numbers.start : numbers.stop], self._whole, mode="bilinear"
+        )
+        height, width = self.size
+        shifts = self._shifts[numbers.start : numbers.stop]
+        cut = [m[:, y : y + height, x : x + width] for m, (y, x) in zip(whole, shifts, strict=True)]
+        return torch.stack(cut)[None]

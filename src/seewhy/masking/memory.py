@@ -1,0 +1,47 @@
+"""How many variants go into one forward; fewer when memory has run out."""
+
+import torch
+from torch import Tensor
+
+from seewhy.settings import Settings
+
+# Without a graph nothing is kept, so more fit than a recorded forward takes.
+PIXELS_TOGETHER = {"cpu": 8 * 224 * 224, "accelerator": 256 * 224 * 224}
+
+
+class Room:
+    """The variants that are run together: as many as fit.
+
+    - `together`: their number. - `note`: what has been found out on the way, in words.
+    - `area`: as how many pixels a variant counts; None: as those of a picture.
+    """
+
+    def __init__(self, settings: Settings, pixels: Tensor, area: float | None = None):
+        budget = PIXELS_TOGETHER["cpu" if pixels.device.type == "cpu" else "accelerator"]
+        area = area or pixels.shape[-2] * pixels.shape[-1]
+        self.together = settings.most or max(1, int(budget / area))
+        self._asked = self.together
+
+    def shrink(self, error: BaseException) -> bool:
+        """Whether the error says that memory has run out, and fewer may be tried."""
+        if not out_of_memory(error) or self.together == 1:
+            return False
+        self.together = max(1, self.together // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    @property
+    def note(self) -> str | None:
+        """What to tell the user, where memory has run out."""
+        if self.together == self._asked:
+            return None
+        return f"memory ran out at batches of {self._asked}; went on with {self.together}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch, CUDA or Python ran out of memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)

@@ -1,0 +1,118 @@
+"""`Scored`: masks over pictures in, scores out, at the speed of the network.
+
+A variant of a picture x under a mask m is m x + (1 - m) b, where b stands in for what is hidden.
+Normalisation is affine, so x and b are normalised once and blended after that. A batch is filled
+with variants of all pictures, and every variant answers all questions of the panel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.masking.masks import Masks
+from seewhy.masking.memory import Room
+from seewhy.recording import Recording
+
+TOGETHER = 32  # masks made, and handed out, at a time
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some masks, scored on some pictures.
+
+    - `pictures`: which. - `numbers`: of the masks. - `masks`: one set for each of the pictures, or
+    for all. - `scores`: of each question, picture and mask.
+    """
+
+    pictures: Int[Tensor, " pictures"]
+    numbers: range
+    masks: Float[Tensor, "pictures masks channels height width"]
+    scores: Float[Tensor, "questions pictures masks"]
+
+
+class Scored:
+    """The scores of the recording's pictures under masks, block by block (iterate).
+
+    - `fill`: what stands in for what is hidden, pixels in [0, 1].
+    - `probability`: score by probabilities instead of logits.
+    - `finished`: pictures that need no more masks, for the one who iterates to set.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        masks: Masks,
+        fill: Float[Tensor, "pictures channels height width"],
+        probability: bool = False,
+    ):
+        self.recording, self.masks = recording, masks
+        self.finished = torch.zeros(len(fill), dtype=torch.bool)
+        self._probability = probability
+        self._variants = recording.variants()
+        # Blending runs along rows; the network's layout is made of the result.
+        self._picture = self._variants.prepared(recording.pixels.detach()).contiguous()
+        self._fill = self._variants.prepared(fill).contiguous()
+        self._room = Room(recording.settings, recording.pixels)
+
+    def unmasked(self) -> Float[Tensor, "questions pictures"]:
+        """The scores of the pictures as they are."""
+        everything = torch.arange(len(self._picture))
+        with torch.no_grad():
+            return self._scored(self._picture, everything)
+
+    def __iter__(self) -> Iterator[Block]:
+        count = self.masks.count
+        for start in range(0, count, TOGETHER):
+            pictures = (~self.finished).nonzero()[:, 0]
+            if not len(pictures):
+                break
+            numbers = range(start, min(start + TOGETHER, count))
+            with torch.no_grad():
+                masks = _rows(self.masks.of(numbers), pictures)
+                scores = self._scores(pictures, masks)
+            yield Block(pictures, numbers, masks, scores)
+            if self.recording.settings.progress:
+                self.recording.settings.progress(numbers.stop, count)
+        if self._room.note:
+            self.recording.notes.append(self._room.note)
+
+    def _scores(self, pictures: Tensor, masks: Tensor) -> Float[Tensor, "questions pictures masks"]:
+        """Forwards as full as they may be, mask by mask for all pictures."""
+        picture, fill = self._picture[pictures], self._fill[pictures]
+        masks = masks.to(picture)
+        scores, done = [], 0
+        pairs = len(pictures) * masks.shape[1]
+        while done < pairs:
+            mask, row = divmod(done, len(pictures))
+            whole = max(1, self._room.together // len(pictures))  # masks on all pictures
+            last = min(row + self._room.together, len(pictures))
+            rows = slice(0, len(pictures)) if last - row == len(pictures) else slice(row, last)
+            some = slice(
+                mask, mask + whole if rows.stop - rows.start == len(pictures) else mask + 1
+            )
+            chosen = masks[:, some] if len(masks) == 1 else masks[rows, some]
+            variants = torch.lerp(fill[rows, None], picture[rows, None], chosen).transpose(0, 1)
+            try:
+                asked = pictures[rows].repeat(variants.shape[0])
+                scores.append(self._scored(variants.flatten(0, 1), asked))
+            except Exception as error:
+                if not self._room.shrink(error):
+                    raise
+                continue  # with fewer together
+            done += len(asked)
+        return torch.cat(scores, 1).unflatten(1, (-1, len(pictures))).transpose(1, 2)
+
+    def _scored(self, variants: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
+        """The scores of variants of the pictures `rows`."""
+        outputs = self._variants.outputs(variants)
+        scores = [score.rows(rows) for score in self.recording.scores]
+        return torch.stack(
+            [s.probability(outputs) if self._probability else s.of(outputs) for s in scores]
+        ).float()
+
+
+def _rows(masks: Tensor, pictures: Tensor) -> Tensor:
+    return masks if len(masks) == 1 else masks[pictures]
