@@ -22,7 +22,6 @@ from torch.overrides import TorchFunctionMode
 from seewhy.model import Model, logits_of
 from seewhy.operations.norms import affine
 
-# How much of the largest logit two ways to compute the same may differ by.
 ROUNDING, HALF_ROUNDING = 1e-3, 0.1
 
 _CONVOLUTIONS = {nn.Conv1d, nn.Conv2d, nn.Conv3d}
@@ -42,6 +41,12 @@ class Inference:
     dtype: torch.dtype
     folded: int = 0
     autocast: bool = False
+
+    @property
+    def rounding(self) -> float:
+        """How much of the largest logit two ways to compute the same may differ by."""
+        half = self.autocast or self.dtype == torch.bfloat16
+        return HALF_ROUNDING if half else ROUNDING
 
     def normalised(
         self, pixels: Float[Tensor, "batch channels height width"]

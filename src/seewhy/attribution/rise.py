@@ -14,12 +14,12 @@ noise of the draw. `tolerance` stops when the standard error is small; every map
     seewhy.explain(model, "dog.jpg", "rise", masks=8000, tolerance=0.05)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seewhy.attribution.baselines import baseline, check_baseline
@@ -87,16 +87,36 @@ class RISE(Method):
         scored = Scored(recording, masks, fill, probability=self.score == "probability")
         sums = Sums(len(recording.scores), pixels, self.centred)
         for block in scored:
-            sums.add(block)
-            if self.tolerance:
-                done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
-                scored.finished |= done.cpu()
+            for part in parts(block, EVERY) if self.tolerance else [block]:
+                sums.add(without(part, scored.finished))
+                if self.tolerance and part.numbers.stop % EVERY == 0:
+                    scored.finished |= (sums.error().amax(0) <= self.tolerance).cpu()
         notes = [f"standard error {100 * float(e.mean()):.1f} % of the map's range"
                  for e in sums.error()]  # fmt: skip
         return list(zip(sums.mean() / self.keep, notes, strict=True))
 
 
-LEAST = 64  # masks before a standard error is believed
+# Masks until a standard error is believed, and then between looks at it: at fixed numbers, so that
+# a picture stops at the same one whatever pictures are beside it.
+EVERY = 64
+
+
+def parts(block: Block, every: int) -> Iterator[Block]:
+    """The block, cut where the number of masks so far is a multiple of `every`."""
+    start, stop = block.numbers.start, block.numbers.stop
+    while start < stop:
+        end = min(stop, (start // every + 1) * every)
+        here = slice(start - block.numbers.start, end - block.numbers.start)
+        yield Block(
+            block.pictures, range(start, end), block.masks[:, here], block.scores[:, :, here]
+        )
+        start = end
+
+
+def without(block: Block, finished: Bool[Tensor, " pictures"]) -> Block:
+    """The block's other pictures; the masks are the same for all."""
+    left = ~finished[block.pictures]
+    return replace(block, pictures=block.pictures[left], scores=block.scores[:, left])
 
 
 class Sums:
@@ -148,6 +168,8 @@ class RandomGrids(Masks):
     """Grids of cells, each seen with probability `keep`, up-sampled and shifted at random.
 
     The n-th mask depends on the seed and n alone.
+
+    - `seen`: whether each cell is, as numbers. - `shifts`: of each mask, down and to the right.
     """
 
     def __init__(self, count: int, cells: int, keep: float, size: tuple[int, int], seed: int):
@@ -156,17 +178,15 @@ class RandomGrids(Masks):
         # One more cell a side, so that a shifted mask still covers the picture.
         self._whole = tuple((cells + 1) * side for side in self._cell)
         generator = torch.Generator().manual_seed(seed)
-        seen = torch.rand(count, 1, cells + 1, cells + 1, generator=generator) < keep
-        self._seen = seen.float()
-        shifts = torch.rand(count, 2, generator=generator) * torch.tensor(self._cell)
-        self._shifts = shifts.long().tolist()
+        # All numbers of a mask lie together, so that they do not depend on how many there are.
+        drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
+        self.seen = (drawn[:, 2:] < keep).float().view(count, 1, cells + 1, cells + 1)
+        self.shifts = (drawn[:, :2] * torch.tensor(self._cell)).long().tolist()
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
         """Bilinear, then cut out at the shift."""
-        whole = F.interpolate(
-            self._seen[numbers.start : numbers.stop], self._whole, mode="bilinear"
-        )
+        whole = F.interpolate(self.seen[numbers.start : numbers.stop], self._whole, mode="bilinear")
         height, width = self.size
-        shifts = self._shifts[numbers.start : numbers.stop]
+        shifts = self.shifts[numbers.start : numbers.stop]
         cut = [m[:, y : y + height, x : x + width] for m, (y, x) in zip(whole, shifts, strict=True)]
         return torch.stack(cut)[None]

@@ -1,16 +1,20 @@
 """Score-CAM: what does the score say about a picture that shows only what a channel looks at?
 
-    relu(sum over channels k of w_k * A_k),   w_k = f(x H_k + b (1 - H_k)) - f(b)
+    relu(sum over channels k of w_k * A_k),   w_k = f(x H_k + b (1 - H_k))
 
 with H_k the channel's map, up-sampled to the picture and stretched to [0, 1], f the class's
-probability and b the picture without information: the increase of confidence. Haofan Wang et al.:
-Score-CAM, 2019, arXiv 1910.01279.
+probability and b the picture without information. Haofan Wang et al.: Score-CAM, 2019, arXiv
+1910.01279. Their weights come in three kinds, `weighting`:
 
-- The paper's algorithm puts a softmax over the channels' scores, `weighting="softmax"`. Of
-  probabilities that makes nearly equal weights, so nearly the same map for every class; of logits
-  (`score="logit"`, as pytorch-grad-cam has it) nearly all weight goes to a few channels.
-- pytorch-grad-cam also lets the corners of the maps fall on those of the picture,
-  `align_corners=True`; its pictures are masked after normalisation, which is `fill="mean"`.
+- "score", as above and in their code;
+- "increase", over f(b), as they define it: hardly different where f(b) is small, as with many
+  classes, and where it is not, it says what goes for this class alone;
+- "softmax" of the channels' scores, as in their algorithm. Of probabilities that makes nearly equal
+  weights, so nearly the same map for every class; of logits (`score="logit"`, as in
+  pytorch-grad-cam) nearly all weight goes to a few channels.
+
+pytorch-grad-cam masks the picture after normalisation, which is `fill="mean"`, and lets the corners
+of the maps fall on those of the picture, `align_corners=True`.
 
 Maps that are the same everywhere show nothing, and share one forward. It misleads where the
 cut-out pictures are unlike any that the network has learned from, and costs a forward a channel.
@@ -32,7 +36,7 @@ from seewhy.errors import Unknown
 from seewhy.masking import Masks, Scored
 from seewhy.recording import Recording
 
-WEIGHTS = ("increase", "softmax")
+WEIGHTINGS = ("score", "increase", "softmax")
 ROUNDING = 1e-6  # a map that varies by no more than this share of its values varies by rounding
 
 
@@ -42,7 +46,7 @@ class ScoreCAM(ScoredCAM):
 
     - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
     - `fill`: what stands in for the rest, a baseline. - `score`: probability or logit.
-    - `weighting`: "increase" over the score of `fill` alone, or the "softmax" of the scores.
+    - `weighting`: the "score", its "increase" over that of `fill` alone, or the "softmax" of all.
     - `align_corners`: how maps are up-sampled.
     """
 
@@ -52,14 +56,15 @@ class ScoreCAM(ScoredCAM):
 
     fill: str = "mean"
     score: str = "probability"
-    weighting: str = "increase"
+    weighting: str = "score"
     align_corners: bool = False
 
     def __post_init__(self) -> None:
         check_baseline(self.fill)
         check_score(self.score)
-        if self.weighting not in WEIGHTS:
-            raise Unknown("weighting", self.weighting, WEIGHTS, hint=" or ".join(WEIGHTS))
+        if self.weighting not in WEIGHTINGS:
+            hint = ", ".join(WEIGHTINGS)
+            raise Unknown("weighting", self.weighting, WEIGHTINGS, hint=f"there are {hint}")
 
     def weights(
         self, recording: Recording, layer: str
@@ -77,7 +82,13 @@ class ScoreCAM(ScoredCAM):
             scored.finished |= (masks.needed <= block.numbers.stop).cpu()
         scores, hidden = found[..., :-1], found[..., -1:]
         scores = torch.where(masks.shows[:, :-1], scores, hidden)
-        return scores.softmax(-1) if self.weighting == "softmax" else scores - hidden
+        match self.weighting:
+            case "softmax":
+                return scores.softmax(-1)
+            case "increase":
+                return scores - hidden
+            case _:
+                return scores
 
 
 class MapMasks(Masks):

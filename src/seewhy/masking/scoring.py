@@ -5,6 +5,7 @@ Normalisation is affine, so x and b are normalised once and blended after that. 
 with variants of all pictures, and every variant answers all questions of the panel.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from seewhy.masking.masks import Masks
 from seewhy.masking.memory import Room
+from seewhy.masking.windowed import Windowed
 from seewhy.recording import Recording
+from seewhy.scores import Outputs
+from seewhy.variants import Unwatched
 
 TOGETHER = 32  # masks made, and handed out, at a time
 
@@ -29,7 +33,7 @@ class Block:
 
     pictures: Int[Tensor, " pictures"]
     numbers: range
-    masks: Float[Tensor, "pictures masks channels height width"]
+    masks: Float[Tensor, "sets masks channels height width"]
     scores: Float[Tensor, "questions pictures masks"]
 
 
@@ -56,6 +60,10 @@ class Scored:
         self._picture = self._variants.prepared(recording.pixels.detach()).contiguous()
         self._fill = self._variants.prepared(fill).contiguous()
         self._room = Room(recording.settings, recording.pixels)
+        self._windowed: Windowed | None = None
+        if isinstance(self._variants, Unwatched) and masks.count > TOGETHER:
+            net = recording.inference
+            self._windowed = Windowed(net.logits, self._picture, self._fill, net.rounding)
 
     def unmasked(self) -> Float[Tensor, "questions pictures"]:
         """The scores of the pictures as they are."""
@@ -72,12 +80,27 @@ class Scored:
             numbers = range(start, min(start + TOGETHER, count))
             with torch.no_grad():
                 masks = _rows(self.masks.of(numbers), pictures)
-                scores = self._scores(pictures, masks)
+                scores = self._hidden(pictures, numbers, masks)
             yield Block(pictures, numbers, masks, scores)
             if self.recording.settings.progress:
                 self.recording.settings.progress(numbers.stop, count)
-        if self._room.note:
-            self.recording.notes.append(self._room.note)
+        for note in (self._room.note, self._windowed and self._windowed.note):
+            if note:
+                self.recording.notes.append(note)
+
+    def _hidden(self, pictures: Tensor, numbers: range, masks: Tensor) -> Tensor:
+        """Scores of masks that may be windows: then what they reach is all that is computed."""
+        boxes = self.masks.windows(numbers)
+        if boxes is None or self._windowed is None:
+            return self._scores(pictures, masks)
+        if not self._windowed.tried:
+            begun = time.perf_counter()
+            scores = self._scores(pictures, masks)
+            spent = time.perf_counter() - begun
+            if not self._windowed.is_quicker(pictures, boxes, scores, spent, self._scored_logits):
+                self._windowed = None
+            return scores
+        return self._windowed.scores(pictures, boxes, self._scored_logits)
 
     def _scores(self, pictures: Tensor, masks: Tensor) -> Float[Tensor, "questions pictures masks"]:
         """Forwards as full as they may be, mask by mask for all pictures."""
@@ -107,7 +130,14 @@ class Scored:
 
     def _scored(self, variants: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
         """The scores of variants of the pictures `rows`."""
-        outputs = self._variants.outputs(variants)
+        return self._asked(self._variants.outputs(variants), rows)
+
+    def _scored_logits(self, logits: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
+        """The same, where the logits are known."""
+        self.recording.forwards += len(logits) / len(self._picture)
+        return self._asked(Outputs(logits, {}, None), rows)
+
+    def _asked(self, outputs: Outputs, rows: Tensor) -> Float[Tensor, "questions variants"]:
         scores = [score.rows(rows) for score in self.recording.scores]
         return torch.stack(
             [s.probability(outputs) if self._probability else s.of(outputs) for s in scores]

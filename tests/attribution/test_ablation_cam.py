@@ -1,0 +1,211 @@
+"""Ablation-CAM, channel by channel in float64, and against pytorch-grad-cam."""
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import seewhy
+from networks import CLASSES, NETWORKS, Body, as_model, normed
+from seewhy.addresses import Address
+from seewhy.attribution.ablation_cam import Ablations
+from seewhy.recording import Reading, recorded
+from seewhy.settings import Settings
+
+
+def slowly(model: seewhy.Model, layer: str, pixels: Tensor, target: int) -> Tensor:
+    """The weights of one picture: one forward of the edited network for each channel."""
+    score = model(pixels[None])[0, target].detach()
+    weights = []
+    for channel in range(model.anatomy(pixels[None]).layer(layer).channels):
+        with seewhy.edited(model, {f"{layer}:{channel}": seewhy.ablate()}):
+            without = model(pixels[None])[0, target].detach()
+        weights.append((score - without) / score.abs())
+    return torch.stack(weights)
+
+
+PLACES = [
+    ("batch_norm", "5"),
+    ("batch_norm", "1"),  # not rectified
+    ("residual_in_place", "second"),  # read by the skip as well
+    ("residual_in_place", "block"),  # beside a skip that holds one picture
+    ("concatenation", "second"),  # beside a concatenation that holds one picture
+    ("hidden_layer", "1"),
+    ("odd_size", "5"),
+    ("swin_like", "blocks.0"),
+    ("convnext_like", "mlp"),
+    ("vit", "blocks.0"),
+    ("returns_dict", "second"),
+]
+
+
+@pytest.mark.parametrize(("network", "layer"), PLACES)
+def test_weights_are_shares_of_the_score(network: str, layer: str):
+    case = NETWORKS[network]
+    net, pixels = case.build().double(), case.pixels().double()
+    model = as_model(net)
+    e = seewhy.explain(model, pixels, "ablation-cam", [0, 4, 2], layer=layer, relu=False)
+    for i, target in enumerate([0, 4, 2]):
+        weights = slowly(model, layer, pixels[i], target)
+        found = ratio(e.attribution[i].double(), model, layer, pixels[i])
+        used = ~found.isnan()
+        torch.testing.assert_close(found[used], weights[used], rtol=1e-3, atol=1e-6)
+        assert int(used.sum()) >= len(used) / 2
+
+
+def ratio(values: Tensor, model: seewhy.Model, layer: str, pixels: Tensor) -> Tensor:
+    """The weights that values = weight * map were made with; NaN where the map is zero."""
+    raw = seewhy.capture(model, pixels[None], [layer])[layer]
+    grid = model.anatomy(pixels[None]).layer(layer).grid
+    assert grid is not None
+    maps = grid.maps(raw)[0]
+    return (values * maps).sum((1, 2)) / (maps * maps).sum((1, 2))
+
+
+def way(model: seewhy.Model, pixels: Tensor, layer: str) -> bool:
+    """Whether the short way is gone."""
+    readings = [Reading(layer, rules=None)]
+    with recorded(model, pixels, readings, 0, Settings()) as recording:
+        return Ablations(recording, Address.parse(layer)).short
+
+
+class Remembering(Body):
+    """Uses the number of pictures that came in after the layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decide(self.features(x)) * len(x)
+
+
+@pytest.mark.parametrize(
+    ("net", "layer", "short"),
+    [
+        (NETWORKS["batch_norm"].build, "2", True),
+        (NETWORKS["residual_in_place"].build, "block", True),
+        (NETWORKS["vit"].build, "blocks.0", True),
+        (NETWORKS["concatenation"].build, "second", False),
+        (Remembering, "second", False),
+    ],
+)
+def test_the_short_way_is_gone_where_it_is_the_same(net: Callable, layer: str, short: bool):
+    pixels = NETWORKS["batch_norm"].pixels()
+    assert way(as_model(net().eval()), pixels, layer) == short
+
+
+class Counting(nn.Module):
+    """Counts the pictures that pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        return x
+
+
+def test_what_comes_before_the_layer_is_run_once():
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        before, after = Counting(), Counting()
+        net = nn.Sequential(
+            before, nn.Conv2d(3, 32, 3, padding=1), nn.Sigmoid(), after,
+            nn.Conv2d(32, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        ).eval()  # fmt: skip
+    model, pixels = as_model(net), NETWORKS["batch_norm"].pixels()[:2]
+    seewhy.explain(model, pixels, "ablation-cam", layer="2")  # the model is settled
+    before.seen.clear(), after.seen.clear()
+    e = seewhy.explain(model, pixels, "ablation-cam", layer="2")
+    # The recorded pictures, the two channels that are tried (whole and short), one each.
+    assert sum(before.seen) == 2 + 2 + 1 + 2
+    assert sum(after.seen) == 2 + 2 + 2 + 2 * 33
+    assert e.cost.forwards == 1 + (2 + 2 + 2 * 33) / 2
+
+
+def test_channels_that_are_zero_are_left_out():
+    net = NETWORKS["batch_norm"].build()
+    with torch.no_grad():
+        net[4].bias[2:7] = -100.0
+    model, pixels = as_model(net), NETWORKS["batch_norm"].pixels()[:1]
+    e = seewhy.explain(model, pixels, "ablation-cam", layer="5")
+    alive = int(seewhy.capture(model, pixels, ["5"])["5"].any((0, 2, 3)).sum())
+    assert alive <= 3 and e.cost.forwards == 1 + 4 + 1 + alive
+
+
+def test_hidden_units_edits_and_several_questions():
+    case = NETWORKS["batch_norm"]
+    net, pixels = case.build().double(), case.pixels().double()
+    model = as_model(net)
+    e = seewhy.explain(model, pixels, "ablation-cam", seewhy.each("5:1", 3), layer="2", relu=False)
+
+    def unit(x: Tensor) -> Tensor:
+        return seewhy.capture(model, x, ["5:1"])["5:1"].sum((1, 2))
+
+    maps = seewhy.capture(model, pixels, ["2"])["2"]
+    with seewhy.edited(model, {"2:4": seewhy.ablate()}):
+        without = unit(pixels)
+    whole = unit(pixels)
+    share = (whole - without) / whole.abs()
+    expected = share[:, None, None] * maps[:, 4]
+    torch.testing.assert_close(e.attribution[:3, 4].double(), expected, rtol=1e-4, atol=1e-7)
+    one = seewhy.explain(model, pixels, "ablation-cam", 3, layer="2", relu=False)
+    torch.testing.assert_close(e.attribution[3:], one.attribution)
+    with seewhy.edited(model, {"0:2": seewhy.scale(3)}):
+        changed = seewhy.explain(model, pixels, "ablation-cam", 3, layer="2", relu=False)
+        weights = slowly(model, "2", pixels[0], 3)
+        found = ratio(changed.attribution[0].double(), model, "2", pixels[0])
+    torch.testing.assert_close(found, weights, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_memory_that_runs_out_is_survived(short: bool):
+    class Small(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return x
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        base = [nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Conv2d(8, CLASSES, 3)]
+        end = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    order = [*base[:2], Small(), base[2]] if short else [Small(), *base]
+    layer = "1" if short else "2"
+    target = 1 if short else seewhy.each("3:0", 1)  # a hidden unit needs the whole network
+    pixels = NETWORKS["batch_norm"].pixels()[:2]
+    roomy = as_model(nn.Sequential(*base, *end))
+    expected = seewhy.explain(roomy, pixels, "ablation-cam", 1, layer="1")
+    tight = as_model(nn.Sequential(*order, *end))
+    e = seewhy.explain(tight, pixels, "ablation-cam", target, layer=layer)
+    assert any("memory ran out" in note for note in e.notes)
+    torch.testing.assert_close(e.heatmap[-2:], expected.heatmap, rtol=1e-4, atol=1e-7)
+
+
+def test_as_pytorch_grad_cam_has_it():
+    """At a layer whose smallest value is zero; elsewhere they put -1e7 in place of zero."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        library = pytest.importorskip("pytorch_grad_cam")
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        net = nn.Sequential(
+            nn.Conv2d(3, 12, 5, 2), normed(12), nn.ReLU(), nn.Conv2d(12, 10, 3), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(40, 5),
+        ).double().eval()  # fmt: skip
+        pixels = torch.rand(2, 3, 32, 40).double()
+    model = as_model(net)
+    logits = model(pixels)
+    target = logits.argmax(1).tolist()
+    assert bool((logits.amax(1) > 0).all())
+    normal = model.normalised(pixels)
+    maps = net[:5](normal).detach()
+    with library.AblationCAM(model=net, target_layers=[net[4]]) as cam:
+        theirs = cam.get_cam_image(
+            normal, net[4], [ClassifierOutputTarget(t) for t in target], maps.numpy(), None
+        )
+    ours = seewhy.explain(model, pixels, "ablation-cam", target, layer="4", relu=False)
+    torch.testing.assert_close(
+        ours.attribution.sum(1).double(), torch.from_numpy(theirs).double(), rtol=1e-4, atol=1e-6
+    )
