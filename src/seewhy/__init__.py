@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from seewhy.explanation import Explanation, Panel
     from seewhy.images import load_picture
     from seewhy.model import Model
+    from seewhy.responses import ResponseCurve, response_curve
     from seewhy.sources import open_model
     from seewhy.tap import ablate, add, capture, edited, replace, scale
     from seewhy.targets import difference, direction, each, total
@@ -41,6 +42,7 @@ _HOMES = {
     "channel_masks": ["ExtremalChannels", "extremal_channels"],
     "images": ["load_picture"],
     "model": ["Model"],
+    "responses": ["ResponseCurve", "response_curve"],
     "sources": ["open_model"],
     "tap": ["ablate", "add", "capture", "edited", "replace", "scale"],
     "targets": ["difference", "direction", "each", "total"],
@@ -56,6 +58,7 @@ __all__ = [
     "Model",
     "NotApplicable",
     "Panel",
+    "ResponseCurve",
     "SeewhyError",
     "__version__",
     "ablate",
@@ -75,6 +78,7 @@ __all__ = [
     "methods",
     "open_model",
     "replace",
+    "response_curve",
     "scale",
     "total",
 ]

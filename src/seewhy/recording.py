@@ -107,8 +107,8 @@ class Recording:
         self._answers: dict[Hashable, tuple[Sequence[Any], float, float]] = {}
         self.watched = {hidden.place for asked in questions for hidden in hidden_of(asked)}
         with visiting(model.net, visitors):
-            self._outputs = self.run(self.pixels, self.tape)
-        self.logits: Float[Tensor, "batch classes"] = self._outputs.logits.detach().float()
+            self.outputs = self.run(self.pixels, self.tape)
+        self.logits: Float[Tensor, "batch classes"] = self.outputs.logits.detach().float()
         self.scores = [resolve(question, self.logits, model) for question in questions]
         self.ask(0)
 
@@ -117,7 +117,7 @@ class Recording:
         self.number = number
         self.asked: Score = self.scores[number]
         self.target: Int[Tensor, " batch"] = self.asked.target
-        self._score = self.asked.of(self._outputs)
+        self._score = self.asked.of(self.outputs)
         self.score: Float[Tensor, " batch"] = self._score.detach().float()
         self._gradients.clear()
         self._relevances.clear()
@@ -254,7 +254,7 @@ class Recording:
 
     def _rise_from(self, others: Outputs) -> Float[Tensor, " batch"]:
         """The explained scores less those of another forward, in the network's precision."""
-        here = self._outputs
+        here = self.outputs
         activations = {
             place: beside(others.activations[place], a) for place, a in here.activations.items()
         }

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, as_model
-from seewhy.attribution.rise import EVERY, RISE, RandomGrids
+from seewhy.attribution.rise import LEAST, RISE, RandomGrids
 from seewhy.errors import SeewhyError
+from seewhy.masking.scoring import TOGETHER
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1).double()
 
@@ -145,23 +146,24 @@ class Rough(Corner):
 
 @pytest.mark.parametrize("batch_size", [None, 2, 37])
 def test_tolerance_stops_each_picture_when_it_is_good_enough(batch_size: int | None):
+    """At the same mask whatever pictures are beside it, and however many go together."""
     pixels = torch.full((2, 3, 24, 24), 0.9)
     pixels[1] = 0.4 + 0.6 * torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0))
+    pixels[1, :, :8, :8] = 0.2
     model, method = as_model(Rough()), RISE(masks=3000, tolerance=0.07)
     together = seewhy.explain(model, pixels, method, 0, batch_size=batch_size)
-    shares = []
+    stops = []
     for i in range(2):
-        one = seewhy.explain(model, pixels[i, None], method, 0, batch_size=EVERY)
+        one = seewhy.explain(model, pixels[i, None], method, 0)
         torch.testing.assert_close(one.heatmap, together.heatmap[i, None], rtol=1e-4, atol=1e-5)
-        masks = round(one.cost.forwards) - 1
-        assert masks % EVERY == 0 and EVERY <= masks < 3000
+        stops.append(round(one.cost.forwards) - 1)
+        assert LEAST <= stops[i] < 3000
         assert float(one.notes[0].split()[2]) <= 7.0
-        enough = seewhy.explain(model, pixels[i, None], RISE(masks=masks), 0)
+        enough = seewhy.explain(model, pixels[i, None], RISE(masks=stops[i]), 0)
         torch.testing.assert_close(one.heatmap, enough.heatmap, rtol=1e-4, atol=1e-5)
-        before = seewhy.explain(model, pixels[i, None], RISE(masks=masks - EVERY), 0)
+        before = seewhy.explain(model, pixels[i, None], RISE(masks=stops[i] - TOGETHER), 0)
         assert float(before.notes[0].split()[2]) >= 7.0
-        shares.append(masks)
-    assert len(set(shares)) == 2
+    assert len(set(stops)) == 2
 
 
 def test_seeds_make_other_maps_and_the_same_seed_the_same():

@@ -14,12 +14,12 @@ noise of the draw. `tolerance` stops when the standard error is small; every map
     seewhy.explain(model, "dog.jpg", "rise", masks=8000, tolerance=0.05)
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.baselines import baseline, check_baseline
@@ -87,36 +87,16 @@ class RISE(Method):
         scored = Scored(recording, masks, fill, probability=self.score == "probability")
         sums = Sums(len(recording.scores), pixels, self.centred)
         for block in scored:
-            for part in parts(block, EVERY) if self.tolerance else [block]:
-                sums.add(without(part, scored.finished))
-                if self.tolerance and part.numbers.stop % EVERY == 0:
-                    scored.finished |= (sums.error().amax(0) <= self.tolerance).cpu()
+            sums.add(block)
+            if self.tolerance:
+                done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
+                scored.finished |= done.cpu()
         notes = [f"standard error {100 * float(e.mean()):.1f} % of the map's range"
                  for e in sums.error()]  # fmt: skip
         return list(zip(sums.mean() / self.keep, notes, strict=True))
 
 
-# Masks until a standard error is believed, and then between looks at it: at fixed numbers, so that
-# a picture stops at the same one whatever pictures are beside it.
-EVERY = 64
-
-
-def parts(block: Block, every: int) -> Iterator[Block]:
-    """The block, cut where the number of masks so far is a multiple of `every`."""
-    start, stop = block.numbers.start, block.numbers.stop
-    while start < stop:
-        end = min(stop, (start // every + 1) * every)
-        here = slice(start - block.numbers.start, end - block.numbers.start)
-        yield Block(
-            block.pictures, range(start, end), block.masks[:, here], block.scores[:, :, here]
-        )
-        start = end
-
-
-def without(block: Block, finished: Bool[Tensor, " pictures"]) -> Block:
-    """The block's other pictures; the masks are the same for all."""
-    left = ~finished[block.pictures]
-    return replace(block, pictures=block.pictures[left], scores=block.scores[:, left])
+LEAST = 64  # masks before a standard error is believed
 
 
 class Sums:

@@ -12,7 +12,7 @@ from seewhy.regional.local import Local, whole_of
 from seewhy.regional.windows import reach
 
 # The share of a map from which the whole of it is computed: tiles overlap then, and are gathered.
-DENSE = 0.6
+DENSE = 0.45
 
 
 def _key(function: Callable, args: Sequence[Any], kwargs: dict) -> tuple[Hashable, ...]:

@@ -1,0 +1,118 @@
+"""Many small optimisations in one batch: each has its own clock, and its place is refilled."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.masking.memory import Room
+from seewhy.recording import Recording
+
+SETTLED, EVERY = 2e-3, 10  # a lattice that moves less, over as many steps, has converged
+
+
+class Problem(ABC):
+    """One lattice in [0, 1] to be learned for each of `count` questions about pictures.
+
+    - `steps`: at most. - `least`: steps before a lattice may be called settled; None: all.
+    """
+
+    count: int
+    shape: tuple[int, int]
+    steps: int
+    least: int | None = None
+
+    @abstractmethod
+    def losses(
+        self,
+        slots: Int[Tensor, " slots"],
+        lattices: Float[Tensor, "slots rows columns"],
+        step: Int[Tensor, " slots"],
+    ) -> Float[Tensor, " slots"]:
+        """What is to be small; differentiable, and of each lattice alone."""
+
+
+class Rule(ABC):
+    """How a lattice follows its gradient. `state` holds two lattices for each slot."""
+
+    @abstractmethod
+    def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
+        """The new lattices; the state is changed in place."""
+
+
+class Momentum(Rule):
+    """Gradient descent as published: momentum 0.9, dampening 0.9."""
+
+    def __init__(self, rate: float = 0.01, momentum: float = 0.9, dampening: float = 0.9):
+        self.rate, self.momentum, self.dampening = rate, momentum, dampening
+
+    def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
+        """The first step takes the gradient whole."""
+        moved = self.momentum * state[:, 0] + (1 - self.dampening) * gradient
+        state[:, 0] = torch.where((step == 0)[:, None, None], gradient, moved)
+        return lattices - self.rate * state[:, 0]
+
+
+class Adam(Rule):
+    """Kingma, Ba 2014, arXiv 1412.6980; the rate falls to a tenth at the end."""
+
+    def __init__(self, rate: float, steps: int):
+        self.rate, self.steps = rate, steps
+
+    def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
+        """Means of the gradient and its square, unbiased."""
+        state[:, 0] = 0.9 * state[:, 0] + 0.1 * gradient
+        state[:, 1] = 0.99 * state[:, 1] + 0.01 * gradient**2
+        t = (step + 1).to(lattices)[:, None, None]
+        mean, square = state[:, 0] / (1 - 0.9**t), state[:, 1] / (1 - 0.99**t)
+        rate = self.rate * 0.1 ** ((t - 1) / self.steps)
+        return lattices - rate * mean / (square.sqrt() + 1e-8)
+
+
+def solve(
+    recording: Recording, problem: Problem, rule: Rule, start: float = 1.0
+) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
+    """The lattices as they were before their last step, and the steps that each took."""
+    like, settings = recording.pixels, recording.settings
+    room = Room(settings, like)
+    room.together = min(room.together, settings.pictures_together(like, like.device))
+    lattices = torch.full((problem.count, *problem.shape), start).to(like)
+    before, snapshot = lattices.clone(), lattices.clone()
+    state = torch.zeros(problem.count, 2, *problem.shape).to(like)
+    step = torch.zeros(problem.count, dtype=torch.long, device=like.device)
+    waiting = torch.ones(problem.count, dtype=torch.bool, device=like.device)
+    while bool(waiting.any()):
+        slots = waiting.nonzero()[: room.together, 0]
+        try:
+            gradient = _gradient(recording, problem, slots, lattices[slots], step[slots])
+        except Exception as error:
+            if not room.shrink(error):
+                raise
+            continue
+        before[slots] = lattices[slots]
+        kept = state[slots]
+        lattices[slots] = rule.move(lattices[slots], gradient, kept, step[slots]).clamp(0, 1)
+        state[slots] = kept
+        step[slots] += 1
+        waiting[slots] = step[slots] < problem.steps
+        if problem.least is not None:
+            checked = slots[step[slots] % EVERY == 0]
+            moved = (lattices[checked] - snapshot[checked]).abs().mean((1, 2))
+            waiting[checked] &= (moved > SETTLED) | (step[checked] < problem.least)
+            snapshot[checked] = lattices[checked]
+        if settings.progress:
+            done = int(torch.where(waiting, step, problem.steps).sum())
+            settings.progress(done, problem.count * problem.steps)
+    if room.note:
+        recording.notes.append(room.note)
+    return before, step
+
+
+def _gradient(
+    recording: Recording, problem: Problem, slots: Tensor, lattices: Tensor, step: Tensor
+) -> Tensor:
+    lattices = lattices.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(problem.losses(slots, lattices, step).sum(), lattices)
+    recording.backwards += len(slots) / len(recording.pixels)
+    return gradient

@@ -1,0 +1,532 @@
+"""Masks in, scores out: full batches, memory, interruption, questions; the network as fast as it
+goes.
+"""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import seewhy
+from networks import CLASSES, NETWORKS, Body, as_model, head, normed
+from seewhy.attribution.baselines import baseline
+from seewhy.inference import prepare
+from seewhy.masking import Masks, Scored, Windows
+from seewhy.masking.memory import Room, out_of_memory
+from seewhy.masking.scoring import TOGETHER
+from seewhy.recording import recorded
+from seewhy.session import borrowed
+from seewhy.settings import Settings
+
+# Methods of masks, quick.
+METHODS: dict[str, dict] = {
+    "occlusion": {"window": 8, "stride": 6},
+    "rise": {"masks": 24},
+    "lime": {"samples": 24},
+    "kernel-shap": {"samples": 24},
+    "score-cam": {},
+}
+
+each_method = pytest.mark.parametrize("method", METHODS)
+
+
+class Log:
+    """What a `Gate` saw and when it fails; shared by its copies."""
+
+    def __init__(self):
+        self.batches: list[int] = []
+        self.most: int | None = None
+        self.error: BaseException = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        self.left = 10**9
+
+
+class Gate(nn.Module):
+    """Writes down how many pictures come together, and fails when that is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = Log()
+
+    def __deepcopy__(self, memo: dict) -> "Gate":
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.log.batches.append(len(x))
+        self.log.left -= 1
+        if self.log.left < 0 or (self.log.most is not None and len(x) > self.log.most):
+            raise self.log.error
+        return x
+
+
+def gated(network: str = "batch_norm") -> tuple[seewhy.Model, Log, Tensor]:
+    """A model behind a gate, settled."""
+    case, gate = NETWORKS[network], Gate()
+    model = as_model(nn.Sequential(gate, case.build()))
+    pixels = case.pixels()
+    model.anatomy(pixels)
+    gate.log.batches.clear()
+    return model, gate.log, pixels
+
+
+def run(model: seewhy.Model, pixels: Tensor, method: str, target=1, **settings):
+    return seewhy.explain(model, pixels, method, target, **METHODS[method], **settings)
+
+
+# Scores
+
+
+class Random(Masks):
+    """Soft masks, of one channel or of three, for each picture its own or the same for all."""
+
+    def __init__(self, pictures: int, count: int, channels: int, size: tuple[int, int]):
+        self.count = count
+        generator = torch.Generator().manual_seed(0)
+        self.all = torch.rand(pictures, count, channels, *size, generator=generator)
+
+    def of(self, numbers: range) -> Tensor:
+        return self.all[:, numbers.start : numbers.stop]
+
+
+@pytest.mark.parametrize("probability", [False, True])
+@pytest.mark.parametrize(("pictures", "channels"), [(1, 1), (3, 1), (1, 3), (3, 3)])
+@pytest.mark.parametrize("most", [None, 1, 2, 5, 7])
+def test_scores_are_those_of_blends(
+    pictures: int, channels: int, probability: bool, most: int | None
+):
+    case = NETWORKS["batch_norm"]
+    net, pixels = case.build().double(), case.pixels().double()
+    model = as_model(net)
+    masks = Random(pictures, 11, channels, (24, 24))
+    found = torch.full((2, 3, 11), torch.nan)
+    with recorded(model, pixels, [], seewhy.each(None, [0, 4, 2]), Settings(most=most)) as r:
+        fill = baseline("blur", model, pixels)
+        scored = Scored(r, masks, fill, probability)
+        unmasked = scored.unmasked()
+        for block in scored:
+            numbers = torch.arange(block.numbers.start, block.numbers.stop)
+            found[:, block.pictures[:, None], numbers] = block.scores
+        predicted = r.scores[0].target.tolist()
+    for q, targets in enumerate([predicted, [0, 4, 2]]):
+        for i, target in enumerate(targets):
+            for n in range(11):
+                mask = masks.all[i % pictures, n].double()
+                logits = model((mask * pixels[i] + (1 - mask) * fill[i])[None])[0]
+                score = (logits.softmax(0) if probability else logits)[target]
+                assert float(found[q, i, n]) == pytest.approx(float(score), rel=1e-4, abs=1e-6)
+            logits = model(pixels[i, None])[0]
+            score = (logits.softmax(0) if probability else logits)[target]
+            assert float(unmasked[q, i]) == pytest.approx(float(score), rel=1e-4, abs=1e-6)
+
+
+def test_batches_are_filled_with_variants_of_all_pictures():
+    model, log, pixels = gated()
+    with recorded(model, pixels, [], 1, Settings(most=9)) as recording:
+        masks = Random(1, TOGETHER + 8, 1, (24, 24))
+        scored = Scored(recording, masks, baseline("mean", model, pixels))
+        log.batches.clear()
+        blocks = list(scored)
+    assert [block.numbers for block in blocks] == [range(TOGETHER), range(TOGETHER, TOGETHER + 8)]
+    assert sum(log.batches) == 3 * masks.count
+    assert log.batches.count(9) >= len(log.batches) - 2 and max(log.batches) == 9
+
+
+def test_pictures_that_are_finished_are_run_no_more():
+    model, log, pixels = gated()
+    with recorded(model, pixels, [], 1, Settings(most=6)) as recording:
+        masks = Random(3, 4 * TOGETHER, 1, (24, 24))
+        scored = Scored(recording, masks, baseline("mean", model, pixels))
+        log.batches.clear()
+        seen = {0: 0, 1: 0, 2: 0}
+        for number, block in enumerate(scored):
+            numbers = slice(block.numbers.start, block.numbers.stop)
+            torch.testing.assert_close(block.masks, masks.all[block.pictures, numbers])
+            for picture in block.pictures.tolist():
+                seen[picture] += len(block.numbers)
+            scored.finished[0] = True
+            scored.finished[1] |= number == 1
+            scored.finished[2] |= number == 2
+    assert seen == {0: TOGETHER, 1: 2 * TOGETHER, 2: 3 * TOGETHER}
+    assert sum(log.batches) == 6 * TOGETHER
+
+
+# Methods
+
+
+@each_method
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_maps_do_not_depend_on_how_many_go_together(method: str, most: int):
+    model, _, pixels = gated()
+    expected = run(model, pixels, method)
+    found = run(model, pixels, method, batch_size=most)
+    scale = float(expected.heatmap.abs().max())
+    torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
+
+
+@each_method
+@pytest.mark.parametrize("most", [3, 4, 6])
+def test_memory_that_runs_out_is_survived_and_told(method: str, most: int):
+    model, log, pixels = gated()
+    expected = run(model, pixels, method)
+    log.most = most
+    found = run(model, pixels, method)
+    (note,) = [note for note in found.notes if "memory" in note]
+    assert note.startswith("memory ran out at batches of") and "went on with" in note
+    *_, asked, _, _, _, left = note.replace(";", "").split()
+    assert int(left) < int(asked)
+    assert not any("memory" in note for note in expected.notes)
+    scale = float(expected.heatmap.abs().max())
+    torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
+
+
+@each_method
+def test_no_memory_for_a_single_picture_is_an_error(method: str):
+    model, log, pixels = gated()
+    log.left = 2  # the recorded forward, and a try at the folded network
+    with pytest.raises(torch.OutOfMemoryError):
+        run(model, pixels[:1], method, batch_size=1)
+
+
+@each_method
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
+def test_an_interruption_leaves_the_model_as_it_was(
+    method: str, error: BaseException, unchanged: Callable
+):
+    model, log, pixels = gated()
+    net = model.net
+    expected = run(model, pixels, method)
+    log.error, log.left = error, 6
+    with unchanged(net), pytest.raises(type(error)):
+        run(model, pixels, method, batch_size=1)
+    log.left = 10**9
+    torch.testing.assert_close(run(model, pixels, method).heatmap, expected.heatmap)
+
+
+@each_method
+def test_several_questions_cost_one_pass(method: str):
+    model, log, pixels = gated()
+    run(model, pixels, method)
+    one = sum(log.batches)
+    log.batches.clear()
+    both = run(model, pixels, method, seewhy.each(1, 2, seewhy.difference(0, 3)))
+    assert sum(log.batches) == one
+    for i, target in enumerate([1, 2, seewhy.difference(0, 3)]):
+        alone = run(model, pixels, method, target)
+        torch.testing.assert_close(both.heatmap[3 * i : 3 * i + 3], alone.heatmap)
+
+
+@each_method
+def test_a_hidden_unit_can_be_asked_about(method: str):
+    """The mean over a map's cells, which the next layers make a logit of."""
+
+    class Twice(nn.Module):
+        """Its logits are sums over maps, so each can be asked about in two ways."""
+
+        def __init__(self):
+            super().__init__()
+            self.body = NETWORKS["batch_norm"].build()[:6]
+            self.last = nn.Conv2d(8, CLASSES, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.body(x)).sum((2, 3))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = as_model(Twice().eval())
+    pixels = NETWORKS["batch_norm"].pixels()
+    extra = {"layer": "body.5"} if method == "score-cam" else {}
+    settings = METHODS[method] | {"score": "logit"} | extra
+    unit = seewhy.explain(model, pixels, method, "last:2", **settings)
+    logit = seewhy.explain(model, pixels, method, 2, **settings)
+    scale = float(logit.heatmap.abs().max())
+    torch.testing.assert_close(unit.heatmap, logit.heatmap, rtol=1e-3, atol=1e-4 * scale)
+
+
+@each_method
+def test_edits_are_in_force(method: str):
+    case = NETWORKS["batch_norm"]
+    model, pixels = case.model(), case.pixels()
+    plain = run(model, pixels, method)
+    with seewhy.edited(model, {"0:1": seewhy.scale(0.0), "0:3": seewhy.add(0.5)}):
+        found = run(model, pixels, method)
+    net = case.build()
+    with torch.no_grad():
+        net[0].weight[1] = 0
+        net[0].bias = nn.Parameter(torch.zeros(6))
+        net[0].bias[3] = 0.5
+    expected = run(as_model(net), pixels, method)
+    scale = float(expected.heatmap.abs().max())
+    torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
+    assert not torch.allclose(found.heatmap, plain.heatmap, rtol=1e-3, atol=1e-3 * scale)
+
+
+def ranks(values: Tensor) -> Tensor:
+    return values.flatten().argsort().argsort().double()
+
+
+@each_method
+def test_fast_maps_rank_pixels_nearly_alike(method: str):
+    from seewhy.scenes import render, sample
+
+    model, pixels = seewhy.open_model("scenes"), render(sample(2, seed=7), 64).pixels
+    settings = METHODS[method] | ({"samples": 64, "segments": 12} if "samples" in METHODS[method]
+                                  else {})  # fmt: skip
+    full = seewhy.explain(model, pixels, method, **settings)
+    fast = seewhy.explain(model, pixels, method, full.target, precision="fast", **settings)
+    for one, other in zip(full.heatmap, fast.heatmap, strict=True):
+        alike = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
+        same_order = torch.corrcoef(torch.stack([ranks(one), ranks(other)]))[0, 1]
+        # Where nothing matters, the order is that of rounding.
+        assert float(alike) > 0.95 and float(same_order) > 0.7
+
+
+# Memory
+
+
+def test_windows_and_masks_agree():
+    boxes = torch.tensor([[0, 0, 3, 4], [2, 5, 6, 1]])
+    masks = Windows(boxes, (8, 9))
+    assert torch.equal(masks.windows(range(1, 2)), boxes[1:])
+    assert float((1 - masks.of(range(2))).sum()) == 12 + 6
+
+
+def test_room_shrinks_to_one_and_says_so():
+    room = Room(Settings(most=5), torch.zeros(1, 3, 8, 8))
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+    assert room.note is None
+    assert [room.shrink(error) and room.together for _ in range(3)] == [2, 1, False]
+    assert room.note == "memory ran out at batches of 5; went on with 1"
+
+
+def test_room_is_for_about_the_same_work_whatever_the_size():
+    rooms = [Room(Settings(), torch.zeros(1, 3, side, side)).together for side in (56, 112, 224)]
+    assert rooms[0] == 4 * rooms[1] == 16 * rooms[2]
+    assert Room(Settings(), torch.zeros(1, 3, 9000, 9000)).together == 1
+    assert Room(Settings(), torch.zeros(1, 3, 224, 224), area=56 * 56).together == rooms[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_which_errors_are_of_memory(error: BaseException, is_it: bool):
+    assert out_of_memory(error) == is_it
+
+
+# The network as fast as it goes
+
+
+def torchvision_net(name: str) -> nn.Module:
+    import torchvision
+
+    return getattr(torchvision.models, name)(num_classes=12)
+
+
+def timm_net(name: str) -> nn.Module:
+    return pytest.importorskip("timm").create_model(name, num_classes=12)
+
+
+def stirred(net: nn.Module) -> nn.Module:
+    """Normalisations that do something."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.normal_(module.running_mean, 0.0, 0.2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0.0, 0.2)
+    return net.eval()
+
+
+FOLDED = [
+    (torchvision_net, "resnet18", 20),
+    (torchvision_net, "mobilenet_v2", 52),
+    (torchvision_net, "densenet121", 59),  # others normalise concatenations
+    (torchvision_net, "squeezenet1_1", 0),
+    (timm_net, "resnet10t", 14),
+    (timm_net, "efficientnet_b0", 49),
+    (timm_net, "mobilenetv3_small_050", 34),
+    (timm_net, "convnext_atto", 0),
+    (timm_net, "vit_tiny_patch16_224", 0),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "folded"), FOLDED, ids=[name for _, name, _ in FOLDED])
+def test_folding_says_the_same(make: Callable, name: str, folded: int, unchanged: Callable):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = stirred(make(name))
+        side = 224 if name.startswith("vit") else 64
+        pixels = torch.rand(2, 3, side, side)
+    model = as_model(net)
+    expected = model(pixels)
+    with unchanged(net), borrowed(net):
+        inference = prepare(model, pixels)
+        with torch.no_grad():
+            found = inference.logits(inference.normalised(pixels))
+    assert inference.folded == folded, inference.folded
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("precision", ["full", "fast"])
+def test_every_network_says_the_same(network: str, precision: str, unchanged: Callable):
+    case = NETWORKS[network]
+    model, pixels = case.model(), case.pixels()
+    expected = model(pixels)
+    with unchanged(model.net), borrowed(model.net):
+        inference = prepare(model, pixels, precision)
+        with torch.no_grad():
+            found = inference.logits(inference.normalised(pixels))
+    tolerance = 1e-4 if precision == "full" else 0.1
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=tolerance * float(expected.abs().max()), check_dtype=False
+    )
+
+
+class ReadTwice(Body):
+    """Something else reads what the normalisation reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = normed(8)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.second(F.relu(self.first(x)))
+        return F.relu(self.norm(x)) + 0.3 * x.sigmoid()
+
+
+class ReadLater(ReadTwice):
+    """Through a view, which is the same numbers."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.second(F.relu(self.first(x)))
+        flat = x.flatten(2)
+        return F.relu(self.norm(x)) + 0.3 * flat.sigmoid().view_as(x)
+
+
+class NormTwice(Body):
+    """One normalisation for two convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = normed(8)
+
+    def features(self, x: Tensor) -> Tensor:
+        y = self.norm(self.second(F.relu(self.first(x))))
+        return F.relu(y) + F.relu(self.norm(self.other(x)))
+
+
+class ConvolutionTwice(Body):
+    """One convolution, normalised in two ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.other = normed(6), normed(6)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.first(x))) - F.relu(self.other(self.first(x.flip(3))))
+        return F.relu(self.second(x))
+
+
+class SharedWeight(Body):
+    """The same weights in a convolution with a normalisation and in one without."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = normed(6)
+        self.again = nn.Conv2d(3, 6, 3, padding=1)
+        self.again.weight = self.first.weight
+
+    def features(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm(self.first(x))) + self.again(x)
+        return F.relu(self.second(y))
+
+
+class ReadsItsWeight(Body):
+    """Uses the weight of a convolution for something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = normed(6)
+
+    def features(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm(self.first(x))) * self.first.weight.abs().mean()
+        return F.relu(self.second(y))
+
+
+def hooked(where: str) -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), normed(6), nn.ReLU(), head(6))
+    layer = net[0] if where == "convolution" else net[1]
+    layer.register_forward_hook(lambda module, args, output: output.abs() + 0.1)
+    return net
+
+
+def hooked_before() -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), normed(6), nn.ReLU(), head(6))
+    net[1].register_forward_pre_hook(lambda module, args: (args[0].abs(),))
+    return net
+
+
+def in_training_only() -> nn.Module:
+    """A normalisation without running statistics uses those of the batch."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU(), head(6)
+    )
+
+
+NOT_FOLDED: dict[str, Callable[[], nn.Module]] = {
+    "read twice": ReadTwice,
+    "read through a view": ReadLater,
+    "one normalisation twice": NormTwice,
+    "one convolution twice": ConvolutionTwice,
+    "shared weight": SharedWeight,
+    "weight read": ReadsItsWeight,
+    "hook on the convolution": lambda: hooked("convolution"),
+    "hook on the normalisation": lambda: hooked("normalisation"),
+    "hook before the normalisation": hooked_before,
+    "no running statistics": in_training_only,
+}
+
+
+@pytest.mark.parametrize("name", NOT_FOLDED)
+def test_what_must_not_be_folded_is_not(name: str, unchanged: Callable):
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        net = NOT_FOLDED[name]().eval()
+    model, pixels = as_model(net), NETWORKS["batch_norm"].pixels()
+    expected = model(pixels)
+    with unchanged(net), borrowed(net):
+        inference = prepare(model, pixels)
+        with torch.no_grad():
+            found = inference.logits(inference.normalised(pixels))
+    assert inference.folded == 0
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_change_afterwards_are_seen():
+    """The copy is made anew for each explanation."""
+    case = NETWORKS["batch_norm"]
+    net, pixels = case.build(), case.pixels()
+    model = as_model(net)
+    before = seewhy.explain(model, pixels, "occlusion", 1)
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for one in (net, other):
+            one[1].running_mean += 0.3
+            one[0].weight *= 1.5
+    after = seewhy.explain(model, pixels, "occlusion", 1)
+    assert not torch.allclose(before.heatmap, after.heatmap)
+    expected = seewhy.explain(as_model(other), pixels, "occlusion", 1)
+    assert torch.equal(after.heatmap, expected.heatmap)
