@@ -64,7 +64,7 @@ FAMILIES = (
         "Class activation maps",
         (
             "cam", "grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "eigen-cam",
-            "fullgrad",
+            "fullgrad", "score-cam", "ablation-cam",
         ),
     ),
     Family(
@@ -82,5 +82,15 @@ FAMILIES = (
         ),
     ),
     Family("differences", "Differences from a baseline, layer by layer", ("deep-lift",)),
+    Family(
+        "perturbation",
+        "Change the input and watch",
+        ("occlusion", "rise", "lime", "kernel-shap"),
+    ),
+    Family(
+        "masks",
+        "The smallest part that suffices",
+        ("extremal-perturbation", "meaningful-perturbation"),
+    ),
     Family("attention", "Attention", ("attention-rollout", "gradient-rollout"), "scenes-vit"),
 )  # fmt: skip

@@ -22,7 +22,7 @@ METHODS = sorted(seewhy.methods())
 # Methods that run many forwards, with fewer of them.
 QUICK = {
     "extremal-perturbation": {"steps": 8},
-    "kernel-shap": {"samples": 48},
+    "kernel-shap": {"samples": 48, "segments": 8},
     "lime": {"samples": 48},
     "meaningful-perturbation": {"steps": 8},
     "rise": {"masks": 48},
@@ -49,6 +49,7 @@ NO_ATTENTION = set(NETWORKS) - {"vit", "vit_with_registers"}
 
 # Method -> the networks it has no meaning for. A method that is not listed yet may say so anywhere.
 NOT_APPLICABLE = {
+    "ablation-cam": NO_GRID,
     "attention-rollout": NO_ATTENTION,
     "cam": NO_GRID | NO_LINEAR_HEAD_ON_MEANS,
     "contrastive-excitation-backprop": NO_GRID | NO_RECTIFIER,
@@ -56,6 +57,7 @@ NOT_APPLICABLE = {
     "deep-lift": set(),
     "eigen-cam": NO_GRID,
     "excitation-backprop": NO_GRID | NO_RECTIFIER,
+    "extremal-perturbation": set(),
     "fullgrad": set(),
     "grad-cam": NO_GRID,
     "grad-cam++": NO_GRID,
@@ -65,13 +67,19 @@ NOT_APPLICABLE = {
     "hires-cam": NO_GRID,
     "input-x-gradient": set(),
     "integrated-gradients": set(),
+    "kernel-shap": set(),
     "layer-cam": NO_GRID,
+    "lime": set(),
     "lrp-epsilon": set(),
     "lrp-epsilon-alpha2-beta1": set(),
     "lrp-epsilon-alpha2-beta1-flat": set(),
     "lrp-epsilon-gamma-box": set(),
     "lrp-epsilon-plus": set(),
     "lrp-epsilon-plus-flat": set(),
+    "meaningful-perturbation": set(),
+    "occlusion": set(),
+    "rise": set(),
+    "score-cam": NO_GRID,
     "smoothgrad": set(),
     "xgrad-cam": NO_GRID,
 }

@@ -303,7 +303,7 @@ def test_room_shrinks_to_one_and_says_so():
 def test_room_is_for_about_the_same_work_whatever_the_size():
     rooms = [Room(Settings(), torch.zeros(1, 3, side, side)).together for side in (56, 112, 224)]
     assert rooms[0] == 4 * rooms[1] == 16 * rooms[2]
-    assert Room(Settings(), torch.zeros(1, 3, 9000, 9000)).together == 1
+    assert Room(Settings(), torch.zeros(1).expand(1, 3, 9000, 9000)).together == 1
     assert Room(Settings(), torch.zeros(1, 3, 224, 224), area=56 * 56).together == rooms[0]
 
 

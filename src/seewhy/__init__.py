@@ -18,6 +18,7 @@ from seewhy.version import __version__
 if TYPE_CHECKING:
     from seewhy.attribution.baselines import add_baseline
     from seewhy.attribution.method import Method
+    from seewhy.black_box import black_box, detection_score
     from seewhy.channel_masks import ExtremalChannels, extremal_channels
     from seewhy.channels import ChannelComparison, compare_channels
     from seewhy.concepts import Concepts, find_concepts
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "attribution.baselines": ["add_baseline"],
     "attribution.method": ["Method"],
+    "black_box": ["black_box", "detection_score"],
     "channels": ["ChannelComparison", "compare_channels"],
     "concepts": ["Concepts", "find_concepts"],
     "errors": ["NotApplicable", "SeewhyError"],
@@ -64,9 +66,11 @@ __all__ = [
     "ablate",
     "add",
     "add_baseline",
+    "black_box",
     "capture",
     "compare",
     "compare_channels",
+    "detection_score",
     "difference",
     "direction",
     "each",

@@ -10,8 +10,8 @@ Andrea Vedaldi: Understanding Deep Networks via Extremal Perturbations and Smoot
 `faithful=True` is the published algorithm, step by step: reward the logit, gradient descent with
 momentum, 800 steps, an area penalty 300 that grows by 1.0035 a step, area counted with a margin
 around the picture, so that more than a of the picture itself may be seen. By default the reward is
-the log-probability, the optimiser Adam, the maximum taken at the points of the lattice, the area that
-of the picture; a mask that has settled makes room for the next.
+the log-probability, the optimiser Adam, the maximum taken at the points of the lattice, the area
+that of the picture; a mask that has settled makes room for the next.
 
 `seewhy.response_curve(model, explanation)` says how much of the score each area keeps, and the
 smallest area that is enough.
@@ -41,7 +41,7 @@ VARIANTS = ("preserve", "delete", "dual")
 REWARDS = ("logit", "log-probability", "contrastive")
 STEPS, FAITHFUL_STEPS = 120, 800
 PENALTY, GROWTH = 300.0, 1.0035  # of the area: published
-FIRST, LAST = 3.0, 100.0  # ours, where log-probabilities are at stake
+FIRST, LAST = 30.0, 3000.0  # ours, where log-probabilities are at stake
 RATE = 0.1
 
 
@@ -89,6 +89,7 @@ class ExtremalPerturbation(Method):
     def attribute(self, recording: Recording) -> Attribution:
         """A mask for each area, and their sum."""
         masks, note = recording.answer(self, lambda: self._masks(recording))
+        masks = masks.float()
         return Attribution(masks, masks.sum(1), notes=(note,))
 
     def _masks(self, recording: Recording) -> Sequence[tuple[Tensor, str]]:

@@ -4,8 +4,8 @@
 
 (the deletion game; in the preservation game m is the least that keeps the score, and p comes with
 a minus). The mask has a cell for every `cell` pixels and is up-sampled; the picture is shifted by
-some pixels at every step, against artefacts. Ruth Fong, Andrea Vedaldi: Interpretable Explanations of
-Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
+some pixels at every step, against artefacts. Ruth Fong, Andrea Vedaldi: Interpretable Explanations
+of Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
 
 How large the mask gets hangs on the weights of the two penalties, and differs from picture to
 picture: `extremal-perturbation` fixes the area instead.
@@ -76,11 +76,13 @@ class MeaningfulPerturbation(Method):
     def attribute(self, recording: Recording) -> Attribution:
         """What is hidden (delete), or seen (preserve)."""
         masks = recording.answer(self, lambda: self._masks(recording))
+        masks = masks.float()
         return Attribution(masks[:, None], masks)
 
     def _masks(self, recording: Recording) -> Sequence[Tensor]:
         problem = _Meaningful(recording, self)
-        start = 1.0 if self.game == "delete" else 0.5
+        # From where the score is all gone (or all there): the area brings the mask to the edge.
+        start = 0.0 if self.game == "delete" else 1.0
         lattices, _ = solve(recording, problem, Adam(RATE, self.steps), start)
         masks = problem.up_sampled(lattices)
         masks = 1 - masks if self.game == "delete" else masks

@@ -89,6 +89,7 @@ class RISE(Method):
         for block in scored:
             sums.add(block)
             if self.tolerance:
+                # A block ends at the same mask whatever pictures are in it, so a picture does too.
                 done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
                 scored.finished |= done.cpu()
         notes = [f"standard error {100 * float(e.mean()):.1f} % of the map's range"

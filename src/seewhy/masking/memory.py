@@ -13,13 +13,22 @@ class Room:
     """The variants that are run together: as many as fit.
 
     - `together`: their number. - `note`: what has been found out on the way, in words.
+    - `recorded`: whether a graph is kept of them.
     - `area`: as how many pixels a variant counts; None: as those of a picture.
     """
 
-    def __init__(self, settings: Settings, pixels: Tensor, area: float | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        pixels: Tensor,
+        area: float | None = None,
+        recorded: bool = False,
+    ):
         budget = PIXELS_TOGETHER["cpu" if pixels.device.type == "cpu" else "accelerator"]
         area = area or pixels.shape[-2] * pixels.shape[-1]
         self.together = settings.most or max(1, int(budget / area))
+        if recorded:
+            self.together = settings.pictures_together(pixels, pixels.device)
         self._asked = self.together
 
     def shrink(self, error: BaseException) -> bool:

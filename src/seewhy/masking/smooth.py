@@ -82,11 +82,15 @@ def _smooth_max(values: Float[Tensor, "masks neighbours cells"]) -> Float[Tensor
 def area_loss(
     values: Float[Tensor, "masks values"], areas: Float[Tensor, " masks"]
 ) -> Float[Tensor, " masks"]:
-    """mean (sort M - r_a)^2, where r_a is zero for a share 1 - a of the values, then one."""
+    """mean (sort M - r_a)^2, where r_a is zero for a share 1 - a of the values, then one.
+
+    Values that are equal but for rounding are sorted by their place.
+    """
     count = values.shape[1]
+    order = (values.detach() * 1e5).round().argsort(dim=1, stable=True)
     zeros = (count * (1 - areas)).floor()
     wanted = torch.arange(count, device=values.device) >= zeros[:, None]
-    return ((values.sort(1).values - wanted.to(values)) ** 2).mean(1)
+    return ((values.gather(1, order) - wanted.to(values)) ** 2).mean(1)
 
 
 def hardened(

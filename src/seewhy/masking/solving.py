@@ -9,6 +9,7 @@ from torch import Tensor
 from seewhy.masking.memory import Room
 from seewhy.recording import Recording
 
+SMALL = 1e-5  # gradients below it are rounding, and are not followed at full rate
 SETTLED, EVERY = 2e-3, 10  # a lattice that moves less, over as many steps, has converged
 
 
@@ -67,7 +68,7 @@ class Adam(Rule):
         t = (step + 1).to(lattices)[:, None, None]
         mean, square = state[:, 0] / (1 - 0.9**t), state[:, 1] / (1 - 0.99**t)
         rate = self.rate * 0.1 ** ((t - 1) / self.steps)
-        return lattices - rate * mean / (square.sqrt() + 1e-8)
+        return lattices - rate * mean / (square.sqrt() + SMALL)
 
 
 def solve(
@@ -75,8 +76,7 @@ def solve(
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
     """The lattices as they were before their last step, and the steps that each took."""
     like, settings = recording.pixels, recording.settings
-    room = Room(settings, like)
-    room.together = min(room.together, settings.pictures_together(like, like.device))
+    room = Room(settings, like, recorded=True)
     lattices = torch.full((problem.count, *problem.shape), start).to(like)
     before, snapshot = lattices.clone(), lattices.clone()
     state = torch.zeros(problem.count, 2, *problem.shape).to(like)
