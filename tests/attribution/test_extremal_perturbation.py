@@ -110,7 +110,9 @@ def test_a_smooth_mask_of_ones_is_one_inside_and_area_loss_is_what_it_says():
 
 def test_hardened_masks_have_their_area_exactly():
     mask = hardened(torch.rand(3, 10, 10), 0.13)
-    assert torch.equal(mask.sum((1, 2)), torch.full((3,), 13.0)) and set(mask.unique().tolist()) == {0, 1}
+    assert torch.equal(mask.sum((1, 2)), torch.full((3,), 13.0)) and set(
+        mask.unique().tolist()
+    ) == {0, 1}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seewhy.regional import Incremental, NotLocal
+from seewhy.incremental import Incremental, NotLocal
 
 TOGETHER = 32  # windows in one forward: tiles are small, and neighbours reach the same places
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seewhy.regional.local import Local, whole_of
-from seewhy.regional.windows import reach
+from seewhy.incremental.local import Local, whole_of
+from seewhy.incremental.windows import reach
 
 # The share of a map from which the whole of it is computed: tiles overlap then, and are gathered.
 DENSE = 0.45
