@@ -83,7 +83,8 @@ class MeaningfulPerturbation(Method):
         problem = _Meaningful(recording, self)
         # From where the score is all gone (or all there): the area brings the mask to the edge.
         start = 0.0 if self.game == "delete" else 1.0
-        lattices, _ = solve(recording, problem, Adam(RATE, self.steps), start)
+        lattices = torch.full((problem.count, *problem.shape), start).to(recording.pixels)
+        lattices, _ = solve(recording, problem, Adam(RATE, self.steps), lattices)
         masks = problem.up_sampled(lattices)
         masks = 1 - masks if self.game == "delete" else masks
         return list(masks.unflatten(0, (len(recording.scores), -1)))

@@ -72,12 +72,15 @@ class Adam(Rule):
 
 
 def solve(
-    recording: Recording, problem: Problem, rule: Rule, start: float = 1.0
+    recording: Recording,
+    problem: Problem,
+    rule: Rule,
+    start: Float[Tensor, "slots rows columns"],
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
     """The lattices as they were before their last step, and the steps that each took."""
     like, settings = recording.pixels, recording.settings
     room = Room(settings, like, recorded=True)
-    lattices = torch.full((problem.count, *problem.shape), start).to(like)
+    lattices = start.clone()
     before, snapshot = lattices.clone(), lattices.clone()
     state = torch.zeros(problem.count, 2, *problem.shape).to(like)
     step = torch.zeros(problem.count, dtype=torch.long, device=like.device)
