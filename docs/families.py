@@ -9,8 +9,15 @@ from pathlib import Path
 
 import seewhy
 from seewhy import zoo
-from seewhy.attribution.method import Method
+from seewhy.attribution.method import Method, as_method
 from seewhy.explaining import parse_methods
+
+# Fewer samples than by default: scenes are small.
+SAMPLES = {
+    "rise": {"masks": 1000},
+    "lime": {"samples": 500},
+    "kernel-shap": {"samples": 500},
+}
 
 PAGES = Path(__file__).parent / "attribution"
 
@@ -39,7 +46,8 @@ class Family:
     @property
     def asked(self) -> list[Method]:
         """The methods that are there, as the page shows them."""
-        return parse_methods(self.registered, self.layer)
+        methods = [as_method(name, **SAMPLES.get(name, {})) for name in self.registered]
+        return parse_methods(methods, self.layer)
 
     @property
     def shown(self) -> bool:
