@@ -1,9 +1,9 @@
 """Methods that change the input, beside bare inference and peers.
 
-`python -m benchmarks.perturbation` prints
-Three tables: how many pictures a second are scored, as a share of bare inference in the same
-precision; the time beside captum's occlusion and pytorch-grad-cam's Score-CAM, each at the best of
-several batch sizes; and incremental inference beside whole forwards of ours.
+`python -m benchmarks.perturbation` prints three tables: how many pictures a second are scored, as
+a share of bare inference in the same precision; the time beside captum's occlusion and
+pytorch-grad-cam's Score-CAM, each at the best of several batch sizes; and incremental inference
+beside whole forwards of ours.
 """
 
 import argparse
@@ -45,9 +45,8 @@ def main() -> None:
 
 def throughput(model: seewhy.Model, pixels: Tensor, masks: int) -> None:
     """Pictures a second as a share of bare inference."""
-    print(
-        "| method | precision | bare, ms a picture | ours, ms a picture | share |\n|---|---|---|---|---|"
-    )
+    print("| method | precision | bare, ms a picture | ours, ms a picture | share |")
+    print("|---|---|---|---|---|")
     methods = {"rise": {"masks": masks}, "occlusion": {"window": 40, "stride": 8}, "score-cam": {}}
     for precision in ("full", "fast"):
         for name, options in methods.items():
@@ -55,10 +54,8 @@ def throughput(model: seewhy.Model, pixels: Tensor, masks: int) -> None:
             e = seewhy.explain(model, pixels, name, precision=precision, **options)
             ours = (time.perf_counter() - begun) / (len(pixels) * e.cost.forwards)
             bare = _bare(model, precision, int(len(pixels) * e.cost.forwards))
-            print(
-                f"| {name} | {precision} | {1e3 * bare:.2f} | {1e3 * ours:.2f} | {bare / ours:.2f} |",
-                flush=True,
-            )
+            figures = f"{1e3 * bare:.2f} | {1e3 * ours:.2f} | {bare / ours:.2f}"
+            print(f"| {name} | {precision} | {figures} |", flush=True)
 
 
 def beside_peers(model: seewhy.Model, pixels: Tensor) -> None:
@@ -113,12 +110,12 @@ def incremental(name: str) -> None:
         net = prepare(model, picture)
         normal = net.normalised(picture)
         whole = _bare(model, "full", 64)
-        run = Incremental(net.logits, normal)
+        run = Incremental(net.logits)
         patches = torch.zeros(32, 3, WINDOW, WINDOW)
-        run(patches[:1], top[:1], left[:1])
+        run(normal, patches[:1], top[:1], left[:1])
         begun, wrong = time.perf_counter(), 0.0
         parts = list(torch.arange(len(top)).split(32))
-        found = [run(patches[: len(p)], top[p], left[p]) for p in parts]
+        found = [run(normal, patches[: len(p)], top[p], left[p]) for p in parts]
         spent = (time.perf_counter() - begun) / len(top)
         for part, logits in list(zip(parts, found, strict=True))[::6]:
             wrong = max(wrong, _apart(net, normal, top[part[:4]], left[part[:4]], logits[:4]))

@@ -1,14 +1,16 @@
-"""Exact incremental inference: only what a local edit reaches is computed again, layer by layer.
+"""Exact inference on pictures that were edited in a small region.
 
-    edited = Incremental(net, picture)            # an unmodified network, in evaluation mode
-    logits = edited(patches, top, left)           # of k pictures, each with one patch pasted in
+Occlusion covers a window of a picture hundreds of times. What the window does not reach, layer by
+layer, is what it was; only the rest has to be computed:
 
-Supun Nakandala, Arun Kumar, Yannis Papakonstantinou: Incremental and Approximate Inference for
-Faster Occlusion-based Deep CNN Explanations, SIGMOD 2019, doi 10.1145/3299869.3319874. There
-networks are rewritten; here they run as they are, on tensors that know which part of them differs.
+    incremental = Incremental(net)
+    logits = incremental(picture, patches, top, left)
+
+An unmodified network runs on a tensor that looks like the batch of edited pictures, and holds the
+activations of the picture with a tile for each copy, where that differs.
 """
 
-from seewhy.incremental.local import Local, NotLocal
+from seewhy.incremental.local import NotLocal
 from seewhy.incremental.running import Incremental
 
-__all__ = ["Incremental", "Local", "NotLocal"]
+__all__ = ["Incremental", "NotLocal"]

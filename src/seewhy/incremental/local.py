@@ -1,162 +1,249 @@
-"""`Local`: a batch of activations that differ from one another in a small tile only."""
+"""A batch of activations that differ from one another in a tile each."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ref
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Shaped
 from torch import Tensor
 
-from seewhy.incremental.base import Base
+from seewhy.incremental.once import Once
+from seewhy.incremental.tiles import Spans, cut, paste
+
+# Properties that hand out values.
+_VALUES = {"T", "mT", "H", "mH", "real", "imag", "data"}
+# Functions that ask about a tensor and not about its values.
+_QUESTIONS = {
+    *("size", "dim", "ndimension", "stride", "numel", "nelement", "is_contiguous", "__len__"),
+    *("is_floating_point", "is_complex", "element_size", "get_device", "storage_offset"),
+    *("is_inference", "__hash__"),
+}
 
 
 class NotLocal(Exception):
     """The network does something that cannot be followed region by region."""
 
 
-class Local(Tensor):
-    """A batch of activations: that of `base` everywhere but in a tile of one size for each.
+@dataclass
+class Run:
+    """What the activations of one run have in common.
 
-    - `tiles`: [batch, channels, h, w]. - `top`, `left`: where each tile lies, [batch].
-    - `flat`: the one channel's dimension is left out of the shape.
-
-    It answers for its shape as the whole batch would. Functions that are known are carried out
-    on the tiles; all others on the whole batch, which is then an ordinary tensor.
+    - `followed`: each function that was followed region by region, with the share of the map that
+    was computed, or that met a local activation and was computed on whole maps, with a 1.
     """
 
-    base: Base
+    functions: Mapping[Callable, Callable]
+    dense_share: float
+    once: Once
+    followed: list[tuple[str, float]] = field(default_factory=list)
+
+    def pays(self, function: Callable, spans: Spans) -> bool:
+        """Whether to go on locally where a function has to compute these spans."""
+        rows, columns = spans
+        share = rows.size * columns.size / (rows.length * columns.length)
+        if share <= self.dense_share:
+            self.note(function, share)
+        return share <= self.dense_share
+
+    def note(self, function: Callable, share: float) -> None:
+        """Write down what was computed."""
+        self.followed.append((getattr(function, "__name__", str(function)), share))
+
+
+class Local(Tensor):
+    """What looks like a batch of maps, and is one map with a tile per copy that differs from it.
+
+    - `base`: the map of the picture without any edit, with a batch of one; never written into.
+    - `tiles`: at `spans` of the axes `axis` and `axis + 1`, what the maps of the copies are there.
+    - `spans` is None once the maps had to be computed whole; then `tiles` are the whole maps.
+
+    Functions that are in `run.functions` work on base and tiles. Any other one gets whole maps;
+    what it then writes into them, or into a view of them, this tensor shows as well.
+    """
+
+    base: Tensor
     tiles: Tensor
-    top: Tensor
-    left: Tensor
-    flat: bool
-    handlers: ClassVar[dict[Callable, Callable]] = {}
+    axis: int
+    spans: Spans | None
+    run: Run
+    _relatives: list[ref]  # to all that stand for the same values, this one too
 
     @staticmethod
-    def __new__(  # noqa: D102
+    def __new__(
         cls,
-        base: Base,
-        tiles: Float[Tensor, "edits channels h w"],
-        top: Int[Tensor, " edits"],
-        left: Int[Tensor, " edits"],
-        flat: bool = False,
+        base: Shaped[Tensor, "1 *map"],
+        tiles: Shaped[Tensor, "copies *tile"],
+        axis: int,
+        spans: Spans,
+        run: Run,
     ) -> "Local":
-        shape = (len(tiles), *base.value.shape[1:])
-        shape = (shape[0], *shape[2:]) if flat else shape
-        made = Tensor._make_wrapper_subclass(cls, shape, dtype=tiles.dtype, device=tiles.device)
-        made.become(base, tiles, top, left, flat)
-        return made
+        """Of the type of the tiles, and as large as the whole maps of all copies."""
+        shape = (len(tiles), *base.shape[1:])
+        strides = (base[0].numel(), *base.stride()[1:])
+        self = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, shape, strides=strides, dtype=tiles.dtype, device=tiles.device
+        )
+        self.base, self.tiles, self.axis, self.spans, self.run = base, tiles, axis, spans, run
+        self._relatives = [ref(self)]
+        return self
 
-    def become(
-        self, base: Base, tiles: Tensor, top: Tensor, left: Tensor, flat: bool = False
-    ) -> None:
-        """Hold other values: what a function in place does."""
-        self.base, self.tiles, self.top, self.left, self.flat = base, tiles, top, left, flat
-
-    @property
-    def tile_size(self) -> tuple[int, int]:
-        """Height and width of the tiles."""
-        return self.tiles.shape[-2], self.tiles.shape[-1]
-
-    def whole(self) -> Float[Tensor, "edits ..."]:
-        """The whole batch, as an ordinary tensor."""
-        height, width = self.base.size
-        zero = torch.zeros_like(self.top)
-        whole = self.extended(zero, zero, (height, width))
-        if self.base.value.is_contiguous():  # a network that calls `view` relies on it
-            whole = whole.contiguous()
-        return whole[:, 0] if self.flat else whole
-
-    def become_whole(self, whole: Float[Tensor, "edits channels height width"]) -> None:
-        """Hold a batch that differs everywhere: one tile of the size of the map."""
-        zero = torch.zeros_like(self.top)
-        self.become(Base(whole[:1]), whole, zero, zero)
-
-    def extended(
-        self,
-        top: Int[Tensor, " edits"],
-        left: Int[Tensor, " edits"],
-        size: tuple[int, int],
-        pad: tuple[int, int, int, int] = (0, 0, 0, 0),
-        fill: float = 0.0,
-    ) -> Float[Tensor, "edits channels h w"]:
-        """Regions that hold the tiles whole; places are counted in the padded activation."""
-        if top is self.top and left is self.left and size == self.tile_size and not any(pad):
-            return self.tiles
-        region = self.base.region(top, left, size, pad, fill)
-        y, x = self.top + pad[2] - top, self.left + pad[0] - left
-        return pasted(region, self.tiles, y, x)
+    def __init__(self, *args: Any) -> None:
+        """All is done in `__new__`."""
 
     @classmethod
     def __torch_function__(
         cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _ABOUT or getattr(func, "__name__", "") == "__get__":
+        if _only_asks(func):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        handler = cls.handlers.get(func)
-        if handler is not None:
-            result = handler(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
-        if isinstance((*args, None)[0], Local) and _writes(func, kwargs):
-            raise NotLocal(f"{getattr(func, '__name__', func)} writes into an activation")
-        return func(*whole_of(args), **whole_of(kwargs))
+        met = list(found((args, kwargs)))
+        local = [x for x in met if x.spans is not None]
+        if local:
+            handler = local[0].run.functions.get(func)
+            if handler is not None and args and "out" not in kwargs:
+                settled = exchanged((args, kwargs), _tiles_if_whole)
+                result = handler(func, *settled[0], **settled[1])
+                if result is not NotImplemented:
+                    return result
+            local[0].run.note(func, 1.0)
+        return _on_whole_maps(func, met, args, kwargs)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        """Something that no one can see has read the tensor."""
-        raise NotLocal(f"{func} reads an activation unseen")
+    def __torch_dispatch__(
+        cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        raise NotLocal(f"{func} was called past torch's functions")
 
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"Local(shape={tuple(self.shape)}, tiles={tuple(self.tiles.shape)})"
 
-_ABOUT = {
-    Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.nelement, Tensor.__len__,
-    Tensor.is_floating_point, Tensor.is_complex, Tensor.element_size, Tensor.get_device,
-    Tensor.is_contiguous, Tensor.stride, torch.is_floating_point, torch.is_complex, torch.numel,
-    Tensor.__hash__, Tensor.type,
-}  # fmt: skip
+    def made(
+        self, base: Tensor, tiles: Tensor, axis: int | None = None, spans: Spans | None = None
+    ) -> "Local":
+        """What a function makes of this one, where it stays local."""
+        if base is self.base and tiles is self.tiles:
+            return self
+        axis = self.axis if axis is None else axis
+        new = Local(base, tiles, axis, spans or self.region, self.run)
+        if _storage(tiles) == _storage(self.tiles):
+            self._relatives.append(ref(new))
+            new._relatives = self._relatives
+        return new
 
+    @property
+    def region(self) -> Spans:
+        """The spans, where they are known to be there."""
+        assert self.spans is not None
+        return self.spans
 
-def pasted(
-    region: Float[Tensor, "edits channels height width"],
-    tiles: Float[Tensor, "edits channels h w"],
-    y: Int[Tensor, " edits"],
-    x: Int[Tensor, " edits"],
-) -> Float[Tensor, "edits channels height width"]:
-    """The region with each tile at its place in it; the region is written into."""
-    h, w = tiles.shape[-2:]
-    first = int(y[0]), int(x[0])
-    if bool((y == first[0]).all() and (x == first[1]).all()):
-        region[:, :, first[0] : first[0] + h, first[1] : first[1] + w] = tiles
+    def alike(self, other: "Local") -> bool:
+        """Whether they are maps of one size, laid out alike."""
+        return (
+            (self.axis, self.ndim) == (other.axis, other.ndim)
+            and len(self.tiles) == len(other.tiles)
+            and [s.length for s in self.region] == [s.length for s in other.region]
+        )
+
+    def on(self, spans: Spans) -> Tensor:
+        """The tiles on larger spans; these very tiles where the spans are the same."""
+        if all(one.key == other.key for one, other in zip(spans, self.region, strict=True)):
+            return self.tiles
+        region = cut(self.base, self.axis, spans)
+        paste(region, self.tiles, self.axis, spans, self.region)
         return region
-    height, width = region.shape[-2:]
-    number = torch.arange(len(tiles), device=y.device)
-    rows = number[:, None] * height + y[:, None] + torch.arange(h, device=y.device)
-    columns = x[:, None] + torch.arange(w, device=y.device)
-    index = (rows[:, :, None] * width + columns[:, None, :]).flatten()
-    channels = region.shape[1]
-    flat = region.permute(0, 2, 3, 1).reshape(-1, channels)
-    flat.index_copy_(0, index, tiles.permute(0, 2, 3, 1).reshape(-1, channels))
-    return flat.view(len(tiles), height, width, channels).permute(0, 3, 1, 2)
+
+    def whole(self) -> Tensor:
+        """The maps of all copies. From now on they are this tensor's tiles."""
+        if self.spans is not None:
+            maps = torch.cat([self.base] * len(self.tiles))
+            rows, columns = self.spans
+            paste(maps, self.tiles, self.axis, (rows.all, columns.all), self.spans)
+            self.tiles, self.spans = maps, None
+        return self.tiles
+
+    def has_relatives(self) -> bool:
+        """Whether another local tensor that is in use stands for the same values."""
+        return any(one() is not None and one() is not self for one in self._relatives)
+
+    def write(self, base: Tensor, tiles: Tensor, spans: Spans) -> "Local":
+        """Take over what a function that works in place made of this one."""
+        self.base, self.tiles, self.spans = base, tiles, spans
+        return self
 
 
-def whole_of(value: Any) -> Any:
-    """The value with whole batches for what is local in it."""
+def found(value: Any) -> Iterator[Local]:
+    """The local tensors in nested arguments."""
     if isinstance(value, Local):
-        return value.whole()
-    if isinstance(value, tuple | list):
-        return type(value)(whole_of(v) for v in value) if type(value) in (tuple, list) else value
+        yield value
+    elif isinstance(value, dict):
+        yield from found(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from found(one)
+
+
+def exchanged(value: Any, exchange: Callable[[Local], Any]) -> Any:
+    """The nested arguments with something else for each local tensor."""
+    if isinstance(value, Local):
+        return exchange(value)
     if isinstance(value, dict):
-        return {key: whole_of(v) for key, v in value.items()}
+        return {key: exchanged(one, exchange) for key, one in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(exchanged(one, exchange) for one in value)
     return value
 
 
-def _writes(func: Callable, kwargs: dict) -> bool:
-    name = getattr(func, "__name__", "")
-    if name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__")):
-        return True
-    in_place = name.startswith("__i") and name.endswith("__") and name not in _NOT_IN_PLACE
-    return in_place or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
+def covering(xs: Sequence[Local]) -> Spans:
+    """The smallest spans on which all of them have tiles."""
+    rows, columns = xs[0].region
+    for x in xs[1:]:
+        rows, columns = rows.union(x.region[0]), columns.union(x.region[1])
+    return rows, columns
 
 
-_NOT_IN_PLACE = ("__index__", "__int__", "__invert__", "__iter__", "__init__")
+def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """The call, as something that `Once` can make."""
+    return function(*args, **kwargs)
+
+
+def writes(function: Callable) -> bool:
+    """Whether the function's name says that it writes into its first argument."""
+    name = getattr(function, "__name__", "")
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+
+
+def _tiles_if_whole(x: Local) -> Tensor:
+    return x if x.spans is not None else x.tiles
+
+
+def _on_whole_maps(function: Callable, met: list[Local], args: tuple, kwargs: dict) -> Any:
+    """What the function says to plain tensors; it may write into them, or hand out views."""
+    args, kwargs = exchanged((args, kwargs), Local.whole)
+    result = function(*args, **kwargs)
+    for x in met:
+        if x.has_relatives() and (writes(function) or _storage(x.tiles) in _storages(result)):
+            raise NotLocal(f"{function} shares whole maps with tensors that have tiles")
+    return next((x for x in met if x.tiles is result), result)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _storages(result: Any) -> set[int]:
+    if isinstance(result, Tensor):
+        return set() if isinstance(result, Local) else {_storage(result)}
+    if isinstance(result, tuple | list):
+        return set().union(*map(_storages, result))
+    return set()
+
+
+def _only_asks(function: Callable) -> bool:
+    name = getattr(function, "__name__", "")
+    if name == "__get__":
+        return getattr(getattr(function, "__self__", None), "__name__", "T") not in _VALUES
+    return name in _QUESTIONS

@@ -63,7 +63,9 @@ class Scored:
         self._windowed: Windowed | None = None
         if isinstance(self._variants, Unwatched) and masks.count > TOGETHER:
             net = recording.inference
-            self._windowed = Windowed(net.logits, self._picture, self._fill, net.rounding)
+            self._windowed = Windowed(
+                net.logits, self.recording.model.laid_out(self._picture), self._fill, net.rounding
+            )
 
     def unmasked(self) -> Float[Tensor, "questions pictures"]:
         """The scores of the pictures as they are."""

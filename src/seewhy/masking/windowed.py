@@ -29,7 +29,7 @@ class Windowed:
         rounding: float,
     ):
         self._pictures, self._fill, self._rounding = pictures, fill, rounding
-        self._runs = [Incremental(net, picture[None]) for picture in pictures]
+        self._runs = [Incremental(net) for _ in pictures]
         self.tried = False
         self.speedup = 1.0
 
@@ -73,7 +73,7 @@ class Windowed:
                     _cut(values[picture], *places, size) for values in (self._pictures, self._fill)
                 )
                 patches = torch.where(kept[some], seen, hidden)
-                logits = self._runs[picture](patches, *places)
+                logits = self._runs[picture](self._pictures[picture, None], patches, *places)
                 parts.append(score(logits, torch.full((len(some),), picture)))
             found.append(torch.cat(parts, 1))
         return torch.stack(found, 1)
