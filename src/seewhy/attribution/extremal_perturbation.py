@@ -60,7 +60,7 @@ class ExtremalPerturbation(Method):
     """
 
     name = "extremal-perturbation"
-    question = "Which part of the picture, of a given area, suffices for the score?"
+    question = "Which part, of a given area, suffices for the score?"
     source = "Fong, Patrick, Vedaldi 2019, arXiv 1910.08485"
     costly = True
 
