@@ -237,7 +237,7 @@ def test_several_questions_are_answered_as_each_alone(method: str, batch_size: i
         for name in ("logits", "target", "score"):
             assert torch.equal(getattr(part, name), getattr(alone, name)), (name, target)
         for name in ("heatmap", "attribution"):
-            # Gradients of variants run with folded normalisations, if no hidden unit is asked about.
+            # Variants run with folded normalisations, if no hidden unit is asked about.
             one, other = getattr(part, name), getattr(alone, name)
             assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max()), target
         assert part.target_names == alone.target_names

@@ -1,4 +1,4 @@
-"""KernelSHAP: what is each segment's fair share of the score, as a player in a game?
+"""KernelSHAP: what is each segment's fair share of the score?
 
     minimise over v   sum over coalitions z of k(z) (f(z) - f(nothing) - <v, z>)^2
     under             sum of v = f(everything) - f(nothing)
@@ -41,7 +41,7 @@ class KernelSHAP(Surrogate):
     """
 
     name = "kernel-shap"
-    question = "What is each segment's fair share of the score, as a player in a game?"
+    question = "What is each segment's fair share of the score?"
     source = "Lundberg, Lee 2017, arXiv 1705.07874"
 
     score: str = "logit"

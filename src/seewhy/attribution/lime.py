@@ -34,7 +34,7 @@ class LIME(Surrogate):
     """
 
     name = "lime"
-    question = "Which segments speak for the answer, in a linear model of the network nearby?"
+    question = "Which segments does a linear model nearby count for the answer?"
     source = "Ribeiro et al. 2016, arXiv 1602.04938"
 
     width: float = 0.25

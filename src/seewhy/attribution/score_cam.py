@@ -51,7 +51,7 @@ class ScoreCAM(ScoredCAM):
     """
 
     name = "score-cam"
-    question = "What does the score say about a picture that shows only what a channel looks at?"
+    question = "What does a picture score that shows only what a channel sees?"
     source = "Wang et al. 2019, arXiv 1910.01279"
 
     fill: str = "mean"
