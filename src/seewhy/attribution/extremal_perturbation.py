@@ -32,9 +32,10 @@ from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
 from seewhy.errors import SeewhyError, Unknown
+from seewhy.masking.memory import Room
 from seewhy.masking.perturbations import Perturbation, check_perturbation, perturbation
 from seewhy.masking.smooth import SmoothMasks, area_loss
-from seewhy.masking.solving import Adam, Momentum, Problem, Rule, solve
+from seewhy.masking.solving import Adam, Momentum, Problem, Rule, gradients, solve
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
 
@@ -99,7 +100,8 @@ class ExtremalPerturbation(Method):
         problem = _Extremal(recording, self)
         steps = problem.steps
         rule: Rule = Momentum() if self.faithful else Adam(RATE, steps)
-        lattices, taken = solve(recording, problem, rule, problem.start())
+        room = Room(recording.settings, recording.pixels, recorded=True)
+        lattices, taken = solve(recording, problem, rule, problem.start(room), room)
         with torch.no_grad():
             masks = torch.cat([problem.masks.of(some)[0] for some in lattices.split(8)])
         shape = (len(recording.scores), len(recording.pixels), -1)
@@ -125,7 +127,7 @@ class _Extremal(Problem):
         self._seen: Perturbation = perturbation(method.perturbation, recording.model, pixels)
         self._recording, self._variants = recording, recording.variants()
 
-    def start(self) -> Float[Tensor, "slots rows columns"]:
+    def start(self, room: Room) -> Float[Tensor, "slots rows columns"]:
         """Ones, as published; else the cells whose reveal raises the reward most, on average.
 
         From ones, where the reward hardly changes, the area penalty alone would choose the cells.
@@ -133,24 +135,20 @@ class _Extremal(Problem):
         areas, like = len(self._areas), self._recording.pixels
         if self._faithful:
             return torch.ones(self.count, *self.shape).to(like)
-        together = self._recording.settings.pictures_together(like, like.device)
-        rise = []
-        for slots in torch.arange(0, self.count, areas, device=like.device).split(together):
-            total = torch.zeros(len(slots), *self.shape).to(like)
-            for level in SEEN:
-                lattices = torch.full_like(total, level).requires_grad_()
-                rewards = self._reward_of(
-                    slots, self.masks.of(lattices)[0], torch.zeros_like(slots)
-                )
-                total += torch.autograd.grad(rewards.sum(), lattices)[0]
-                self._recording.backwards += len(slots) / len(like)
-            rise.append(total)
-        smooth = F.avg_pool2d(torch.cat(rise)[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+        slots = torch.arange(0, self.count, areas, device=like.device)  # areas begin alike
+        rise = torch.zeros(len(slots), *self.shape).to(like)
+        for level in SEEN:
+            seen = torch.full_like(rise, level)
+            rise += gradients(self._recording, room, self._first_reward, slots, seen)
+        smooth = F.avg_pool2d(rise[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
         order = smooth.flatten(1) / smooth.abs().flatten(1).amax(1, True).clamp_min(1e-12) * 1e4
         rank = order.round().argsort(dim=1, stable=True).argsort(dim=1).to(like)
         rank = rank / max(1, rank.shape[1] - 1)
         above = rank[:, None] - (1 - self._areas)[:, None].to(like)
         return (0.5 + EDGE * above).clamp(0, 1).view(self.count, *self.shape)
+
+    def _first_reward(self, slots: Tensor, lattices: Tensor) -> Tensor:
+        return self._reward_of(slots, self.masks.of(lattices)[0], torch.zeros_like(slots))
 
     def losses(self, slots: Tensor, lattices: Tensor, step: Tensor) -> Tensor:
         """The reward, and the area penalty, which grows."""

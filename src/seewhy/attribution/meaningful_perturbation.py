@@ -22,6 +22,7 @@ from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
 from seewhy.errors import Unknown
+from seewhy.masking.memory import Room
 from seewhy.masking.perturbations import check_perturbation, perturbation
 from seewhy.masking.solving import Adam, Problem, solve
 from seewhy.model import Model
@@ -84,7 +85,8 @@ class MeaningfulPerturbation(Method):
         # From where the score is all gone (or all there): the area brings the mask to the edge.
         start = 0.0 if self.game == "delete" else 1.0
         lattices = torch.full((problem.count, *problem.shape), start).to(recording.pixels)
-        lattices, _ = solve(recording, problem, Adam(RATE, self.steps), lattices)
+        room = Room(recording.settings, recording.pixels, recorded=True)
+        lattices, _ = solve(recording, problem, Adam(RATE, self.steps), lattices, room)
         masks = problem.up_sampled(lattices)
         masks = 1 - masks if self.game == "delete" else masks
         return list(masks.unflatten(0, (len(recording.scores), -1)))

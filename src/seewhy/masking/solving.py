@@ -1,6 +1,7 @@
 """Many small optimisations in one batch: each has its own clock, and its place is refilled."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -76,10 +77,10 @@ def solve(
     problem: Problem,
     rule: Rule,
     start: Float[Tensor, "slots rows columns"],
+    room: Room,
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
     """The lattices as they were before their last step, and the steps that each took."""
     like, settings = recording.pixels, recording.settings
-    room = Room(settings, like, recorded=True)
     lattices = start.clone()
     before, snapshot = lattices.clone(), lattices.clone()
     state = torch.zeros(problem.count, 2, *problem.shape).to(like)
@@ -87,12 +88,10 @@ def solve(
     waiting = torch.ones(problem.count, dtype=torch.bool, device=like.device)
     while bool(waiting.any()):
         slots = waiting.nonzero()[: room.together, 0]
-        try:
-            gradient = _gradient(recording, problem, slots, lattices[slots], step[slots])
-        except Exception as error:
-            if not room.shrink(error):
-                raise
-            continue
+        gradient = gradients(
+            recording, room, lambda some, of: problem.losses(some, of, step[some]), slots,
+            lattices[slots],
+        )  # fmt: skip
         before[slots] = lattices[slots]
         kept = state[slots]
         lattices[slots] = rule.move(lattices[slots], gradient, kept, step[slots]).clamp(0, 1)
@@ -112,10 +111,25 @@ def solve(
     return before, step
 
 
-def _gradient(
-    recording: Recording, problem: Problem, slots: Tensor, lattices: Tensor, step: Tensor
-) -> Tensor:
-    lattices = lattices.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(problem.losses(slots, lattices, step).sum(), lattices)
-    recording.backwards += len(slots) / len(recording.pixels)
-    return gradient
+def gradients(
+    recording: Recording,
+    room: Room,
+    losses: Callable[[Tensor, Tensor], Tensor],
+    slots: Int[Tensor, " slots"],
+    lattices: Float[Tensor, "slots rows columns"],
+) -> Float[Tensor, "slots rows columns"]:
+    """Of each slot's loss by its lattice; as many slots together as there is room for."""
+    parts: list[Tensor] = []
+    done = 0
+    while done < len(slots):
+        some = slots[done : done + room.together]
+        leaves = lattices[done : done + len(some)].clone().requires_grad_()
+        try:
+            parts += torch.autograd.grad(losses(some, leaves).sum(), leaves)
+        except Exception as error:
+            if not room.shrink(error):
+                raise
+            continue  # with fewer together
+        done += len(some)
+        recording.backwards += len(some) / len(recording.pixels)
+    return torch.cat(parts)
