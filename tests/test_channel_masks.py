@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torchvision.transforms.functional import to_pil_image
 
 import seewhy
 from networks import NETWORKS
-from seewhy.scenes import examples, render
+from seewhy.images import Preparation, prepare
+from seewhy.peaks import peaks_of
+from seewhy.scenes import examples, render, sample
+from seewhy.show.channel_masks import crop, readable
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +22,10 @@ def found() -> tuple[seewhy.Model, seewhy.ExtremalChannels]:
     model = seewhy.open_model("scenes")
     pixels = torch.cat([render(dict(examples())[n], 64).pixels for n in ("mug", *_others())])
     return model, seewhy.extremal_channels(model, pixels, "stages.1", shares=(0.1, 0.3))
+
+
+def texts(drawn) -> str:
+    return "\n".join(text.get_text() for part in (drawn, *drawn.axes) for text in part.texts)
 
 
 def _others() -> list[str]:
@@ -64,7 +73,105 @@ def test_one_mask_for_all(found):
         model, channels.batch, "stages.1", shares=(0.3,), steps=10, together=True
     )
     assert bool((together.masks == together.masks[:1]).all())
-    assert "channels keep" in together.summary()
+    said = together.summary().splitlines()
+    assert len(said) == 1 + 3 + 1 and said[-1].startswith("All 3 pictures on average: ")
+    mean = f"{float(together.kept.mean()):.3g}"
+    same = int(together.same.sum())
+    assert f"channels keep {mean}, same class in {same} of 3" in said[-1]
+    values = readable(together)
+    assert values["mean"]["whole"] == pytest.approx(float(together.whole.mean()), rel=1e-4)
+    drawn = texts(together.show())
+    assert "on average" in drawn and drawn.count("→") == 3, "each picture has a cell of its own"
+
+
+def test_one_mask_keeps_a_class_in_pictures_it_has_not_seen():
+    model = seewhy.open_model("scenes")
+    factors = sample(40, seed=5).replace(shape=0, mark=False)
+    pixels = render(factors, 64).pixels
+    sure = model(pixels).softmax(1)[:, 0] > 0.8
+    pixels = pixels[sure][:16]
+    found = seewhy.extremal_channels(
+        model, pixels[:8], "stages.1", target=0, shares=(0.3,), together=True, steps=60
+    )
+    with seewhy.edited(model, found.edits(0, 0.3)):
+        others = model(pixels[8:]).softmax(1)[:, 0].mean()
+    generator = torch.Generator().manual_seed(1)
+    count = found.masks.shape[2]
+    by_chance = []
+    for _ in range(10):
+        drawn = torch.randperm(count, generator=generator)[: round(0.3 * count)]
+        mask = torch.zeros(count).index_fill_(0, drawn, 1.0).view(1, -1, 1, 1)
+        with seewhy.edited(model, {"stages.1": lambda a, mask=mask: a * mask}):
+            by_chance.append(model(pixels[8:]).softmax(1)[:, 0].mean())
+    assert float(others) > 2 * float(torch.stack(by_chance).mean())
+
+
+def test_of_more_pictures_than_lines_the_rest_is_counted():
+    model = seewhy.open_model("scenes")
+    pixels = torch.cat([render(factors, 64).pixels for _, factors in examples()])[:5]
+    found = seewhy.extremal_channels(model, pixels, "stages.1", steps=2, together=True)
+    drawn = texts(found.show())
+    assert drawn.count("→") == 3 and "and 2 more" in drawn
+
+
+def test_channels_are_shown_in_photographs(found, tmp_path):
+    model, channels = found
+    for name, factors in examples():
+        to_pil_image(render(factors, 96).pixels[0]).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_text("no picture")
+    told = []
+    shown = seewhy.extremal_channels(
+        model, channels.batch[:1], "stages.1", shares=(0.1, 0.3), steps=4,
+        photographs=tmp_path, progress=lambda what, share: told.append((what, share)),
+    )  # fmt: skip
+    assert [what for what, _ in told][:: len(told) - 1] == ["photographs", "extremal channels"]
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[-1] == 1
+    # The best photograph of a channel is that in which its activation is highest.
+    channel = int(shown.ranked(0.1)[0, 0])
+    pixels = model.prepare([p for p in sorted(tmp_path.glob("*.png")) if p.stem != "broken"])
+    maps = seewhy.capture(model, pixels.pixels, ["stages.1"])["stages.1"][:, channel]
+    best = pixels.pictures[int(maps.amax((1, 2)).argmax())].source
+    assert shown.peaks.sources[int(shown.peaks.picture[0, channel])] == best
+    drawn = texts(shown.show())
+    assert Path(best).name in drawn and f"of {len(examples())} photographs" in drawn
+    said = shown.summary()
+    assert f"from {len(examples())} photographs" in said and "left out  " in said
+    values = readable(shown)
+    assert values["photographs"] == len(examples()) + 1 and len(values["left_out"]) == 1
+    assert values["peaks"][str(channel)][0]["source"] == best
+    assert len(values["peaks"][str(channel)]) == 3
+
+
+@pytest.mark.parametrize(("row", "column"), [(0.5, 0.5), (0.02, 0.97), (0.7, 0.3)])
+def test_a_crop_is_centred_on_the_peak_and_cut_from_the_original(row: float, column: float):
+    """Also where the model sees a smaller picture, cut from the middle of a wide one."""
+    preparation = Preparation(size=(40, 40), resize=50)
+    wide = torch.zeros(3, 200, 400)
+    seen = (20 + row * 160, 120 + column * 160)  # the model sees 160 of 200 rows
+    wide[:, int(seen[0]) - 3 : int(seen[0]) + 3, int(seen[1]) - 3 : int(seen[1]) + 3] = 1
+    batch = prepare(wide, preparation)
+    maps = batch.pixels[:, :1]
+    peaks = peaks_of(maps, batch, 1)
+    cut = crop(peaks, 0, 0)
+    weights = cut.mean(0) / cut.mean(0).sum()
+    places = (torch.arange(cut.shape[1]) + 0.5) / cut.shape[1]
+    found = float((weights.sum(1) * places).sum()), float((weights.sum(0) * places).sum())
+    half = 0.15
+    for place, at in zip((row, column), found, strict=True):
+        start = min(max(place - half, 0), 1 - 2 * half)
+        assert at == pytest.approx((place - start) / (2 * half), abs=0.06)
+
+
+def test_grey_models_and_tiny_pictures_are_drawn():
+    net = nn.Sequential(
+        nn.Conv2d(1, 12, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4)
+    )
+    model = seewhy.Model(net, mean=[0.5], std=[0.5])
+    pictures = torch.rand(2, 1, 8, 9)
+    channels = seewhy.extremal_channels(model, pictures, "0", steps=2, photographs=pictures)
+    drawn = channels.show()
+    assert "array 1" in texts(drawn)
 
 
 def test_saved_as_a_figure_and_as_numbers(found, tmp_path):

@@ -270,6 +270,9 @@ DENSE: dict[str, Callable[[Tensor], Any]] = {
     "coarse pooling": lambda x: F.adaptive_avg_pool2d(x, (2, 3)),
     "an einsum": lambda x: torch.einsum("bchw,dc->bdhw", x, random(3, 4)),
     "the mean of all": lambda x: x - x.mean((1, 2, 3), keepdim=True),
+    "how many": lambda x: (x > 0).sum((2, 3)),
+    "where": lambda x: x * torch.where(x > 0)[0].numel(),
+    "a truth value as an index": lambda x: x[:, True] * x[True],
 }
 
 
@@ -278,6 +281,23 @@ DENSE: dict[str, Callable[[Tensor], Any]] = {
 def test_is_right_where_it_goes_on_densely(name, form):
     picture = random(1, 4, 10, 12).contiguous(memory_format=FORMATS[form])
     check(DENSE[name], picture, (3, 2))
+
+
+@pytest.mark.parametrize("least", [-torch.inf, torch.inf, torch.nan])
+def test_sums_over_what_is_not_finite(least):
+    """The picture's own infinities are under the edits, or are not."""
+    picture, patches = random(1, 4, 10, 12), random(2, 4, 3, 2)
+    places = [2, 6], [5, 0]
+    picture[0, 0, 3, 5] = picture[0, 1, 0, 0] = 9
+
+    def net(x: Tensor) -> tuple[Tensor, ...]:
+        x = x.masked_fill(x > 5, least)
+        return x.mean((2, 3)), x.sum((2, 3)), F.adaptive_avg_pool2d(x, 1)
+
+    expected = net(edited(picture, patches, *places))
+    assert not expected[0].isfinite().all() and expected[0][0, 0].isfinite()
+    for one, other in zip(Incremental(net)(picture, patches, *places), expected, strict=True):
+        torch.testing.assert_close(one, other, equal_nan=True)
 
 
 def _write_to_alias(x: Tensor) -> Tensor:

@@ -9,14 +9,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body, as_model, head, normed
-from seewhy.attribution.baselines import baseline
+from seewhy.attribution.occlusion import windows
+from seewhy.baselines import baseline
+from seewhy.incremental import NotLocal
 from seewhy.inference import prepare
 from seewhy.masking import Masks, Scored, Windows
 from seewhy.masking.memory import Room, out_of_memory
+from seewhy.masking.perturbations import perturbation
 from seewhy.masking.scoring import TOGETHER
+from seewhy.masking.windowed import Windowed
 from seewhy.recording import recorded
 from seewhy.session import borrowed
 from seewhy.settings import Settings
@@ -177,6 +182,7 @@ def test_memory_that_runs_out_is_survived_and_told(method: str, most: int):
     *_, asked, _, _, _, left = note.replace(";", "").split()
     assert int(left) < int(asked)
     assert not any("memory" in note for note in expected.notes)
+    assert found.cost.forwards == pytest.approx(expected.cost.forwards)  # what failed is no forward
     scale = float(expected.heatmap.abs().max())
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
 
@@ -282,6 +288,119 @@ def test_fast_maps_rank_pixels_nearly_alike(method: str):
         assert float(alike) > 0.95 and float(same_order) > 0.7
 
 
+# Windows
+
+
+def windowed(net: Callable, together: int = 32) -> tuple[Windowed, Tensor, Callable]:
+    """Two pictures with many windows, and a score."""
+    pixels = NETWORKS["batch_norm"].pixels(2)
+    boxes = windows((24, 24), 6, 3)
+    return Windowed(net, pixels, 0 * pixels, 1e-3, together), boxes, lambda logits, _: logits.T
+
+
+@torch.no_grad()
+def test_windows_survive_that_memory_runs_out():
+    net, batches = NETWORKS["batch_norm"].build(), []
+
+    def short(x: Tensor) -> Tensor:
+        if len(x) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        batches.append(len(x))
+        return net(x)
+
+    both = torch.arange(2)
+    plain, boxes, score = windowed(net)
+    expected = plain.scores(both, boxes, score)
+    found, _, _ = windowed(short)
+    torch.testing.assert_close(found.scores(both, boxes, score), expected)
+    assert max(batches) == 4 and sum(batches) == 2 * len(boxes)
+    found.tried = plain.tried = True
+    assert "went on with 4" in str(found.note) and "memory" not in str(plain.note)
+    bounded, _, _ = windowed(short, together=3)
+    torch.testing.assert_close(bounded.scores(both, boxes, score), expected)
+    assert "memory" not in str(bounded.note)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("error", [TypeError("no"), torch.OutOfMemoryError("no"), NotLocal("no")])
+def test_what_fails_on_windows_is_run_whole(error: Exception):
+    def fails(x: Tensor) -> Tensor:
+        raise error
+
+    found, boxes, score = windowed(fails)
+    expected = torch.zeros(CLASSES, 2, len(boxes))
+    assert not found.is_quicker(torch.arange(2), boxes, expected, 1e9, score)
+
+
+def test_a_network_that_does_not_bear_windows_is_explained_all_the_same():
+    class Particular(Body):
+        def features(self, x: Tensor) -> Tensor:
+            if type(x) is not Tensor:
+                raise TypeError("tensors only")
+            return super().features(x)
+
+    class Plain(Body):
+        pass
+
+    pixels = NETWORKS["batch_norm"].pixels()
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        one, other = Particular().eval(), Plain().eval()
+        other.load_state_dict(one.state_dict())
+    found, expected = (
+        seewhy.explain(as_model(net), pixels, "occlusion", 1, window=4, stride=3)
+        for net in (one, other)
+    )
+    scale = float(expected.heatmap.abs().max())
+    torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_nothing_waits_for_the_device_between_forwards():
+    """No number is read from a tensor, which on a GPU would wait for all that is under way."""
+
+    class Read(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.count += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    counts = []
+    for most in (1, 16):
+        model, log, pixels = gated()
+        with recorded(model, pixels, [], seewhy.each(1, 2), Settings(most=most)) as recording:
+            masks = Random(1, 2 * TOGETHER, 1, (24, 24))
+            scored = Scored(recording, masks, baseline("mean", model, pixels))
+            log.batches.clear()
+            with Read() as read:
+                list(scored)
+        counts.append((read.count, len(log.batches)))
+    assert counts[0][0] == counts[1][0] and counts[0][1] > counts[1][1]
+
+
+# What is seen behind a mask
+
+
+@pytest.mark.parametrize("size", [(2, 3), (3, 9), (5, 5), (40, 4)])
+def test_small_pictures_are_blurred_too(size: tuple[int, int]):
+    pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    seen = baseline("blur", NETWORKS["batch_norm"].model(), pixels)
+    assert float(seen.std()) < 0.7 * float(pixels.std())
+
+
+@pytest.mark.parametrize("fill", ["blur", "pyramid", "mean"])
+def test_masks_may_be_finer_than_pictures(fill: str):
+    """Of half precision, as the network, while masks are learned in full."""
+    model = NETWORKS["batch_norm"].model()
+    pixels, masks = torch.rand(2, 3, 24, 24), torch.rand(3, 24, 24)
+    both = [
+        perturbation(fill, model, p).apply(torch.tensor([0, 1, 1]), masks)
+        for p in (pixels.half(), pixels.half().float())
+    ]
+    assert both[0].dtype == torch.half
+    torch.testing.assert_close(both[0].float(), both[1], rtol=1e-2, atol=3e-3)
+
+
 # Memory
 
 
@@ -314,6 +433,9 @@ def test_room_is_for_about_the_same_work_whatever_the_size():
         (MemoryError(), True),
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("std::bad_alloc"), True),
         (RuntimeError("shape mismatch"), False),
         (ValueError("out of memory"), False),
         (KeyboardInterrupt(), False),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from seewhy.version import __version__
 
 if TYPE_CHECKING:
-    from seewhy.attribution.baselines import add_baseline
     from seewhy.attribution.method import Method
+    from seewhy.baselines import add_baseline
     from seewhy.black_box import black_box, detection_score
     from seewhy.channel_masks import ExtremalChannels, extremal_channels
     from seewhy.channels import ChannelComparison, compare_channels
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from seewhy.targets import difference, direction, each, total
 
 _HOMES = {
-    "attribution.baselines": ["add_baseline"],
+    "baselines": ["add_baseline"],
     "attribution.method": ["Method"],
     "black_box": ["black_box", "detection_score"],
     "channels": ["ChannelComparison", "compare_channels"],

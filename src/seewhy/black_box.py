@@ -6,6 +6,7 @@
 Methods that need scores alone work on them; all others say that there are no gradients.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,8 @@ def detection_score(
       maybe "objectness" [n]; or, as torchvision's detectors, "labels" [n] and "scores" [n], which
       stand for the class alone and for the objectness.
     - `box`: of the object, likewise. - `class_scores`: its class, or a number for each class.
+    Of a detector with labels it is not known how many classes there are; one that it never finds
+    has the score 0.
 
         detect = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights="DEFAULT").eval()
         found = detect(pixels)[0]
@@ -84,12 +87,13 @@ def detection_score(
     wanted = torch.as_tensor(box, dtype=torch.float32).detach().cpu()
     if wanted.shape != (4,) or not bool((wanted[2:] > wanted[:2]).all()):
         raise SeewhyError(f"a box is (left, top, right, bottom), not {wanted.tolist()}")
+    asked = _class_or_numbers(class_scores)
 
     def score(pixels: Tensor) -> Float[Tensor, " k"]:
         found = detect(pixels)
         if len(found) != len(pixels):
             raise SeewhyError(f"the detector gave {len(found)} results for {len(pixels)} pictures")
-        return torch.stack([_best(one, wanted, class_scores) for one in found])
+        return torch.stack([_best(one, wanted, asked) for one in found])
 
     score.__name__ = getattr(detect, "__name__", type(detect).__name__)
     return score
@@ -194,8 +198,23 @@ def _as_tensor(result: Any) -> Tensor:
     return torch.from_numpy(np.asarray(result, dtype=np.float64))
 
 
+def _class_or_numbers(class_scores: Any) -> int | Float[Tensor, " classes"]:
+    """The index of a class, of whatever integer type, or a number for each class."""
+    if np.ndim(class_scores) == 0:
+        try:
+            index = operator.index(class_scores)
+        except TypeError:
+            raise SeewhyError(
+                f"class_scores is a class or a number for each class, not {class_scores!r}"
+            ) from None
+        if index < 0:
+            raise SeewhyError(f"classes count from 0; there is no class {index}")
+        return index
+    return torch.as_tensor(class_scores, dtype=torch.float32).detach().cpu()
+
+
 def _best(
-    found: Mapping[str, Any], box: Float[Tensor, "4"], class_scores: int | Numbers
+    found: Mapping[str, Any], box: Float[Tensor, "4"], asked: int | Float[Tensor, " classes"]
 ) -> Float[Tensor, ""]:
     """The highest similarity of a detection in one picture."""
     boxes = _numbers(found, "boxes").view(-1, 4)
@@ -203,13 +222,18 @@ def _best(
         return torch.tensor(0.0)
     if "probabilities" in found:
         probabilities = _numbers(found, "probabilities")
-        wanted = _one_for_each(class_scores, probabilities.shape[1])
+        classes = probabilities.shape[1]
+        if isinstance(asked, int) and asked >= classes:
+            raise SeewhyError(
+                f"class {asked} is out of range: the detector has {classes}, 0 to {classes - 1}"
+            )
+        wanted = _one_for_each(asked, classes)
         alike = F.cosine_similarity(probabilities, wanted[None], dim=1)
         certain = _numbers(found, "objectness") if "objectness" in found else 1.0
     else:
         labels = _numbers(found, "labels").long()
-        count = 1 + int(labels.max()) if isinstance(class_scores, int) else len(class_scores)
-        wanted = _one_for_each(class_scores, max(count, int(labels.max()) + 1))
+        named = 1 + asked if isinstance(asked, int) else len(asked)
+        wanted = _one_for_each(asked, max(named, int(labels.max()) + 1))
         alike = F.normalize(wanted, dim=0)[labels]
         certain = _numbers(found, "scores")
     return (box_iou(box[None], boxes)[0] * alike * certain).max()
@@ -225,15 +249,13 @@ def _numbers(found: Mapping[str, Any], key: str) -> Tensor:
     return _as_tensor(found[key]).float().cpu()
 
 
-def _one_for_each(class_scores: int | Numbers, count: int) -> Float[Tensor, " classes"]:
+def _one_for_each(asked: int | Float[Tensor, " named"], count: int) -> Float[Tensor, " classes"]:
     """A number for each of `count` classes; those that are not named have none."""
     scores = torch.zeros(count)
-    if isinstance(class_scores, int):
-        if class_scores < count:
-            scores[class_scores] = 1
+    if isinstance(asked, int):
+        scores[asked] = 1
         return scores
-    given = torch.as_tensor(class_scores, dtype=torch.float32).detach().cpu()
-    if len(given) > count:
-        raise SeewhyError(f"class_scores has {len(given)} numbers, the detector {count} classes")
-    scores[: len(given)] = given
+    if len(asked) > count:
+        raise SeewhyError(f"class_scores has {len(asked)} numbers, the detector {count} classes")
+    scores[: len(asked)] = asked
     return scores

@@ -15,14 +15,16 @@ via Extremal Perturbations and Smooth Masks, 2019, arXiv 1910.08485, section 4.
     with seewhy.edited(model, found.edits(0, 0.1)):       # the network with those channels alone
         ...
 
-One mask for several pictures (`together`) says which channels suffice for a class. It misleads
-where many sets of channels would do: it shows one of them.
+One mask for several pictures (`together`) says which channels suffice for a class. What a channel
+stands for is best seen in pictures where it is most active: `photographs` may be a folder of
+thousands. It misleads where many sets of channels would do: it shows one of them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -31,19 +33,25 @@ from torch import Tensor, nn
 
 from seewhy.addresses import Address
 from seewhy.attribution.method import check
-from seewhy.errors import SeewhyError
+from seewhy.errors import SeewhyError, TooLarge
 from seewhy.explaining import Report, as_model
 from seewhy.images import Batch
 from seewhy.layers import Layer
+from seewhy.masking.memory import Room, out_of_memory
 from seewhy.model import Model
+from seewhy.peaks import Peaks, find_peaks, peaks_of
 from seewhy.recording import Reading, Recording, recorded
-from seewhy.settings import Settings
+from seewhy.settings import Progress, Settings
 from seewhy.tap import Edit
-from seewhy.targets import Each, Target, class_name
+from seewhy.targets import Each, Target, class_name, questions
 from seewhy.visiting import visiting
+
+T = TypeVar("T")
 
 STEPS, RATE = 120, 0.05
 PENALTY = (1.0, 300.0)  # lambda, from the first step to the last
+CROPS = 3  # pictures of a channel, where there is a choice of pictures
+RUN = 3  # what a step costs for a picture and a share, in photographs looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +60,13 @@ class ExtremalChannels:
 
     - `masks`: as learned, in [0, 1]; a share of the channels each; the same for all pictures if
     they were explained together.
-    - `activity`: of each channel, its mean over rows and columns. - `peaks`: how active it is
-    where it is most active, and the row and column of that, as shares of the picture's sides.
-    - `whole`: the probability (of a target that is no class: the score) with all channels.
-    - `kept`: with the best channels alone. - `same`: whether the most probable class is too.
-    - `targets`: what was asked, in words.
+    - `activity`: of each channel, its mean over rows and columns.
+    - `peaks`: where each channel is most active: in `photographs` that were looked through, or if
+    that is false in the explained pictures themselves.
+    - `whole`: the probability (of a target that is no class, and of a model whose outputs are no
+    logits: the score) with all channels. - `kept`: with the best channels alone. - `same`:
+    whether the most probable class is too.
+    - `targets`: what was asked, in words. - `notes`: what has been found out on the way.
     """
 
     model: str
@@ -64,7 +74,7 @@ class ExtremalChannels:
     shares: tuple[float, ...]
     masks: Float[Tensor, "pictures shares channels"]
     activity: Float[Tensor, "pictures channels"]
-    peaks: Float[Tensor, "pictures channels 3"]
+    peaks: Peaks
     whole: Float[Tensor, " pictures"]
     kept: Float[Tensor, "pictures shares"]
     same: Bool[Tensor, "pictures shares"]
@@ -73,6 +83,8 @@ class ExtremalChannels:
     together: bool
     channels_axis: int
     dimensions: int
+    photographs: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -113,7 +125,7 @@ class ExtremalChannels:
         return save(self, path)
 
     def show(self) -> Any:
-        """A matplotlib figure: a row a picture, with crops of what its best channels see."""
+        """A matplotlib figure: each picture, and crops of what its best channels see."""
         from seewhy.show.channel_masks import figure
 
         return figure(self)
@@ -128,6 +140,7 @@ def extremal_channels(
     *,
     together: bool = False,
     steps: int = STEPS,
+    photographs: Any = None,
     batch_size: int | None = None,
     precision: str = "full",
     progress: Report | None = None,
@@ -139,117 +152,195 @@ def extremal_channels(
     - `together`: one mask for all pictures, so that it tells about their class; else one each.
     - `steps`: of the optimisation; each costs a forward for every picture and share, and a
       backward from the answer to the layer.
+    - `photographs`: in which the figure shows what channels see: pictures of any kind, any number
+      of them, or the path of a folder; None: the explained ones. They are read a few at a time,
+      run once, and read again where a crop is drawn. Those that cannot be read are left out.
 
     The other parameters are those of `explain`. Raises SeewhyError for a layer that is not there
     or a share that is none.
     """
     opened = as_model(model)
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
-    shares = tuple(float(share) for share in shares)
-    check(bool(shares) and all(0 < s < 1 for s in shares), f"shares lie between 0 and 1: {shares}")
+    shares = checked_shares(shares)
     check(steps >= 1, f"extremal_channels() needs at least one step, not {steps}")
     check(len(batch) > 0, "no pictures to explain")
     place = Address.parse(layer or opened.find_layer(batch.pixels))
     if isinstance(target, Each) or place.channel is not None or place.position is not None:
         raise SeewhyError("extremal_channels() takes one target each, and a whole layer")
     settings = Settings(most=batch_size, precision=precision)
-    with recorded(
-        opened, batch.pixels, [Reading(str(place), rules=None)], target, settings
-    ) as recording:
-        masking = Masking(recording, place)
-        masks = masking.learned(shares, together, steps, progress)
+    looking, learning = _progress(progress, steps * len(batch) * len(shares))
+    with _recorded_in_parts(opened, batch, place, target, settings) as (recordings, room):
+        masking = Masking(recordings, place)
+        maps = masking.maps().cpu()
+        # Before the masks: if there is something wrong with the photographs, it is known early.
+        peaks = (
+            peaks_of(maps, batch, CROPS if together else 1)
+            if photographs is None
+            else find_peaks(opened, photographs, str(place), CROPS, settings, looking)
+        )
+        masks = masking.learned(shares, together, steps, learning)
         binary = torch.stack([best(masks[:, i], s) for i, s in enumerate(shares)], 1).float()
         whole, _ = masking.answers(torch.ones_like(masks[:, :1]))
         kept, predicted = masking.answers(binary)
-        maps = recording.maps(str(place)).cpu()
         return ExtremalChannels(
             model=opened.name,
             layer=str(place),
             shares=shares,
             masks=masks.cpu(),
             activity=maps.mean((2, 3)),
-            peaks=_peaks(maps),
+            peaks=peaks,
             whole=whole[:, 0].cpu(),
             kept=kept.cpu(),
-            same=(predicted == recording.logits.argmax(1)[:, None]).cpu(),
+            same=(predicted == masking.predicted()[:, None]).cpu(),
             batch=batch,
-            targets=_targets(recording),
+            targets=tuple(target for recording in recordings for target in _targets(recording)),
             together=together,
             channels_axis=masking.axis,
             dimensions=masking.dimensions,
+            photographs=photographs is not None,
+            notes=_notes(room, masking.room, peaks),
         )
 
 
-class Masking:
-    """The network of a recording, with masks over the channels of one layer."""
+@contextmanager
+def _recorded_in_parts(
+    model: Model, batch: Batch, place: Address, target: Target, settings: Settings
+) -> Iterator[tuple[list[Recording], Room]]:
+    """Recordings of the pictures, in order, each of as many as memory holds."""
+    (asked,) = questions(target, len(batch), model, batch.pixels)
+    most = min(settings.pictures_together(batch.pixels, model.device), len(batch))
+    room = Room(replace(settings, most=most), batch.pixels, recorded=True)
+    recordings, done = [], 0
+    with ExitStack() as stack:
+        while done < len(batch):
+            some = slice(done, done + room.together)
+            about, reading = Each((asked[some],)), Reading(str(place), rules=None)
+            part = recorded(model, batch.pixels[some], [reading], about, settings)
+            try:
+                recordings.append(stack.enter_context(part))
+            except Exception as error:
+                if room.shrink(error):
+                    continue
+                if out_of_memory(error):
+                    raise TooLarge(model.name, *batch.pixels.shape[-2:]) from None
+                raise
+            done += len(recordings[-1].pixels)
+        yield recordings, room
 
-    def __init__(self, recording: Recording, place: Address):
-        assert recording.anatomy is not None
-        layer = recording.anatomy.layer(place.layer)
-        recording.maps(str(place))  # refuses a layer without rows and columns
-        self._recording, self._place = recording, place
-        self._call = recording.anatomy.call(place)
+
+class Masking:
+    """The network of recordings, with masks over the channels of one layer.
+
+    - `room`: the masks that are run together.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], place: Address):
+        first = recordings[0]
+        assert first.anatomy is not None
+        layer = first.anatomy.layer(place.layer)
+        self._recordings, self._place = recordings, place
+        self._sizes = [len(recording.pixels) for recording in recordings]
+        self.maps()  # refuses a layer without rows and columns
+        self._call = first.anatomy.call(place)
         self.dimensions = len(layer.shape) + 1
         self.axis = _axis(layer, self.dimensions)
         self._channels = layer.channels
+        # A mask in half precision would stop between two of its few values, and Adam divide by 0.
+        self._wide = torch.promote_types(first.pixels.dtype, torch.float32)
+        self.room = Room(first.settings, first.pixels)
+
+    def maps(self) -> Float[Tensor, "pictures channels h w"]:
+        """The layer's, unmasked."""
+        return torch.cat([one.maps(str(self._place)) for one in self._recordings])
+
+    def predicted(self) -> Int[Tensor, " pictures"]:
+        """The most probable classes without a mask."""
+        return torch.cat([one.logits.argmax(1) for one in self._recordings])
 
     def learned(
-        self, shares: Sequence[float], together: bool, steps: int, progress: Report | None
+        self, shares: Sequence[float], together: bool, steps: int, tell: Progress | None
     ) -> Float[Tensor, "pictures shares channels"]:
         """Masks that keep the answer with a share of the channels."""
-        recording = self._recording
-        pictures = len(recording.pixels)
-        wanted = torch.stack([_wanted(s, self._channels) for s in shares]).to(recording.pixels)
+        pictures, device = sum(self._sizes), self._recordings[0].pixels.device
+        wanted = torch.stack([_wanted(s, self._channels) for s in shares]).to(device, self._wide)
         mask = torch.ones(1 if together else pictures, len(shares), self._channels)
-        mask = mask.to(recording.pixels).requires_grad_()
+        mask = mask.to(device, self._wide).requires_grad_()
         optimiser = torch.optim.Adam([mask], RATE)
+
+        def pulled(recording: Recording, rows: Tensor, masks: Tensor) -> Tensor:
+            masks = masks.detach().requires_grad_()
+            loss = -self._log(self._scores(recording, rows, masks)[0])
+            return torch.autograd.grad(loss.sum() / (pictures if together else 1), masks)[0]
+
         for step in range(steps):
             optimiser.zero_grad()
-            for some in self._parts(len(shares)):
-                loss = -self._log(self._scores(some, mask.expand(pictures, -1, -1)[some])[0])
-                (loss.sum() / (pictures if together else 1)).backward()
+            every = mask.expand(pictures, -1, -1)
+            every.backward(torch.cat(self._each(every.detach(), pulled)).view_as(every))
             grown = PENALTY[0] * (PENALTY[1] / PENALTY[0]) ** (step / max(1, steps - 1))
             ordered = mask.sort(-1).values
             (grown * ((ordered - wanted) ** 2).mean(-1)).sum().backward()
             optimiser.step()
             with torch.no_grad():
                 mask.clamp_(0, 1)
-            if progress:
-                progress("extremal channels", (step + 1) / steps)
+            if tell:
+                tell(step + 1, steps)
         return mask.detach().expand(pictures, -1, -1).clone()
 
     @torch.no_grad()
     def answers(self, masks: Tensor) -> tuple[Tensor, Tensor]:
         """The probabilities (or scores) of the targets, and the most probable classes."""
-        parts = [self._scores(some, masks[some]) for some in self._parts(masks.shape[1])]
+        parts = self._each(masks, self._scores)
         scores, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        return scores.float(), logits.argmax(-1)
+        return scores.float().view(masks.shape[:2]), logits.argmax(-1).view(masks.shape[:2])
 
-    def _scores(self, pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and logits of each picture under each of its masks."""
-        flat = masks.flatten(0, 1)
-        shape = [len(flat)] + [1] * (self.dimensions - 1)
+    def _each(
+        self,
+        masks: Float[Tensor, "pictures shares channels"],
+        run: Callable[[Recording, Tensor, Tensor], T],
+    ) -> list[T]:
+        """What `run` says of the masks, of as many together as memory holds, in order.
+
+        It gets a recording, and of each mask the number of its picture there and the mask.
+        """
+        found, shares = [], masks.shape[1]
+        for recording, own in zip(self._recordings, masks.split(self._sizes), strict=True):
+            flat, done = own.flatten(0, 1), 0
+            while done < len(flat):
+                some = flat[done : done + self.room.together]
+                rows = torch.arange(done, done + len(some)) // shares
+                try:
+                    found.append(run(recording, rows, some))
+                except Exception as error:
+                    if self.room.shrink(error):
+                        continue
+                    if out_of_memory(error):
+                        size = recording.pixels.shape[-2:]
+                        raise TooLarge(recording.model.name, *size) from None
+                    raise
+                done += len(some)
+        return found
+
+    def _scores(
+        self, recording: Recording, rows: Tensor, masks: Float[Tensor, "variants channels"]
+    ) -> tuple[Float[Tensor, " variants"], Float[Tensor, "variants classes"]]:
+        """Probability and logits of the pictures `rows` under a mask each."""
+        shape = [len(masks)] + [1] * (self.dimensions - 1)
         shape[self.axis] = -1
 
         def masked(activation: Tensor, call: int) -> Tensor | None:
-            return activation * flat.view(shape).to(activation) if call == self._call else None
+            return activation * masks.view(shape).to(activation) if call == self._call else None
 
-        recording, rows = self._recording, pictures.repeat_interleave(masks.shape[1])
         with visiting(recording.model.net, {self._place.layer: masked}):
             outputs = recording.run(recording.pixels.detach()[rows])
-        scores = recording.asked.rows(rows).probability(outputs)
-        return scores.view(masks.shape[:2]), outputs.logits.view(*masks.shape[:2], -1)
+        outputs = replace(outputs, logits=outputs.logits.to(self._wide))
+        return recording.asked.rows(rows).probability(outputs), outputs.logits
 
     def _log(self, scores: Tensor) -> Tensor:
         """Of probabilities the logarithm, of other scores the share of what they were."""
-        if self._recording.watched or self._recording.model.raw:
-            return scores / self._recording.score.abs().mean().clamp_min(1e-6)
+        if self._recordings[0].model.raw or any(one.watched for one in self._recordings):
+            whole = torch.cat([one.score for one in self._recordings])
+            return scores / whole.abs().mean().clamp_min(1e-6)
         return scores.clamp_min(1e-12).log()
-
-    def _parts(self, shares: int) -> list[Tensor]:
-        recording = self._recording
-        together = recording.settings.pictures_together(recording.pixels, recording.model.device)
-        return list(torch.arange(len(recording.pixels)).split(max(1, 4 * together // shares)))
 
 
 def best(
@@ -258,6 +349,13 @@ def best(
     """The channels of the largest values, as many as the share allows and at least one."""
     chosen = masks.topk(how_many(share, masks.shape[1])).indices
     return torch.zeros_like(masks, dtype=torch.bool).scatter(1, chosen, True)
+
+
+def checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
+    """Shares of the channels; raises SeewhyError unless each is between 0 and 1."""
+    found = tuple(float(share) for share in shares)
+    check(bool(found) and all(0 < s < 1 for s in found), f"shares lie between 0 and 1: {found}")
+    return found
 
 
 def how_many(share: float, channels: int) -> int:
@@ -272,12 +370,27 @@ def _wanted(share: float, channels: int) -> Tensor:
     return wanted
 
 
-def _peaks(maps: Float[Tensor, "pictures channels h w"]) -> Float[Tensor, "pictures channels 3"]:
-    """Value, row and column of each map's maximum; the place as shares of the sides."""
-    height, width = maps.shape[-2:]
-    value, where = maps.flatten(2).max(2)
-    row, column = where // width, where % width
-    return torch.stack([value, (row + 0.5) / height, (column + 0.5) / width], 2)
+def _progress(report: Report | None, runs: int) -> tuple[Progress | None, Progress | None]:
+    """What to call after photographs and after steps, of which a batch runs so many variants."""
+    if report is None:
+        return None, None
+    looked = 0.0  # the share of all work
+
+    def looking(done: int, of: int) -> None:
+        nonlocal looked
+        looked = done / (of + RUN * runs)
+        report("photographs", looked)
+
+    def learning(done: int, of: int) -> None:
+        report("extremal channels", looked + (1 - looked) * done / of)
+
+    return looking, learning
+
+
+def _notes(recorded: Room, masked: Room, peaks: Peaks) -> tuple[str, ...]:
+    """What to tell the user, each thing once."""
+    notes = (recorded.note, masked.note, *peaks.notes)
+    return tuple(dict.fromkeys(note for note in notes if note))
 
 
 def _axis(layer: Layer, dimensions: int) -> int:

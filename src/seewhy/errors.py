@@ -16,6 +16,16 @@ class NotApplicable(SeewhyError):
     """A method does not apply to this model; the message is the reason, for a person to read."""
 
 
+class TooLarge(SeewhyError):
+    """Memory does not hold the model on a single picture."""
+
+    def __init__(self, model: str, height: int, width: int):
+        super().__init__(
+            f"memory does not hold {model} on one picture of {height}x{width}; give smaller "
+            "pictures, precision 'fast' (--precision fast), or another device (--device)"
+        )
+
+
 class Unknown(SeewhyError):
     """A name that does not exist; the message offers the nearest ones that do."""
 

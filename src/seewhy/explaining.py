@@ -5,6 +5,7 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 import seewhy.attribution  # noqa: F401  fills the registry
 from seewhy.attribution.method import REGISTRY, Attribution, Method, as_method
-from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.images import Batch
+from seewhy.masking.memory import Room, out_of_memory
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording, recorded
 from seewhy.settings import Settings
@@ -135,28 +137,91 @@ def _compared(
         raise SeewhyError("no pictures to explain")
     asked = questions(target, len(batch), model, batch.pixels)
     hidden = hidden_of([one for question in asked for one in question])
-    most = settings.pictures_together(batch.pixels, model.device)
-    starts = range(0, len(batch), most)
-    found: dict[int, dict[int, list[Explanation]]] = defaultdict(lambda: defaultdict(list))
-    skipped: dict[int, str] = {}
-    for done, start in enumerate(starts):
-        some = slice(start, start + most)
-        todo = {i: m for i, m in enumerate(methods) if i not in skipped}
-        tell = _telling(report, done / len(starts), 1 / len(starts), len(asked) * len(todo))
+    most = min(settings.pictures_together(batch.pixels, model.device), len(batch))
+    room = Room(dataclasses.replace(settings, most=most), batch.pixels, recorded=True)
+    too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
+    work = _Work(len(batch), len(asked), [0] * len(methods))
+    while work.left():
+        some, todo = work.next(room.together)
+        tell = _telling(report, *work.progress(some, todo), len(asked) * len(todo))
         about = Each(tuple(question[some] for question in asked))
-        for i, number, result in _explained(
-            model, batch[some], todo, about, hidden, settings, tell
-        ):
-            if isinstance(result, Explanation):
-                found[i][number].append(result)
-            else:
-                skipped[i] = result
+        named = {i: methods[i] for i in todo}
+        new: dict[int, list[Explanation]] = defaultdict(list)
+        try:
+            for i, result in _explained(model, batch[some], named, about, hidden, settings, tell):
+                if isinstance(result, Explanation):
+                    new[i].append(result)
+                else:
+                    work.skipped[i] = result
+        except Exception as error:
+            if not room.shrink(error):
+                if not out_of_memory(error):
+                    raise
+                work.give_up(todo, str(too_large))
+        work.add(new, some.stop)
+    if not work.parts and str(too_large) in work.skipped.values():
+        raise too_large
     explanations = tuple(
-        _in_order(found.pop(i))  # let go of the parts as they are joined
-        for i in sorted(found)
-        if i not in skipped
+        _in_order(work.parts.pop(i), room.note)  # let go of the parts as they are joined
+        for i in sorted(work.parts)
+        if i not in work.skipped
     )
-    return Panel(explanations, tuple((methods[i].name, why) for i, why in sorted(skipped.items())))
+    skipped = tuple((methods[i].name, why) for i, why in sorted(work.skipped.items()))
+    return Panel(explanations, skipped)
+
+
+@dataclass
+class _Work:
+    """What of the work is done: methods may be at different pictures once memory has run out.
+
+    - `pictures`, `questions`: how many. - `done`: of each method, the pictures that it has
+    explained. - `parts`: of each method and question, the answers. - `skipped`: methods that give
+    none, and why. - `alone`: whether methods have to run one by one.
+    """
+
+    pictures: int
+    questions: int
+    done: list[int]
+    parts: dict[int, dict[int, list[Explanation]]] = field(default_factory=dict)
+    skipped: dict[int, str] = field(default_factory=dict)
+    alone: bool = False
+
+    def left(self) -> list[int]:
+        """The methods that have pictures before them."""
+        unfinished = [i for i, done in enumerate(self.done) if done < self.pictures]
+        return [i for i in unfinished if i not in self.skipped]
+
+    def next(self, most: int) -> tuple[slice, list[int]]:
+        """Pictures, at most so many, and the methods to explain them with."""
+        start = min(self.done[i] for i in self.left())
+        todo = [i for i in self.left() if self.done[i] == start]
+        # Not past where others are, so that all go on together from there.
+        ends = [done for done in self.done if done > start]
+        some = slice(start, min(start + most, self.pictures, *ends))
+        return some, todo[:1] if self.alone else todo
+
+    def progress(self, some: slice, todo: Sequence[int]) -> tuple[float, float]:
+        """The share of all work that is done, and that of these pictures and methods."""
+        whole = self.pictures * len(self.done)
+        done = sum(self.pictures if i in self.skipped else n for i, n in enumerate(self.done))
+        return done / whole, len(todo) * (some.stop - some.start) / whole
+
+    def add(self, new: dict[int, list[Explanation]], stop: int) -> None:
+        """Keep what methods say that have answered all questions, about pictures up to `stop`."""
+        for i, answers in new.items():
+            if len(answers) < self.questions:
+                continue
+            self.done[i] = stop
+            parts = self.parts.setdefault(i, defaultdict(list))
+            for number, answer in enumerate(answers):
+                parts[number].append(answer)
+
+    def give_up(self, todo: Sequence[int], why: str) -> None:
+        """Memory does not hold these methods on one picture: try each alone, or skip it."""
+        if len(todo) > 1:
+            self.alone = True
+        else:
+            self.skipped[todo[0]] = why
 
 
 def _explained(
@@ -167,10 +232,10 @@ def _explained(
     hidden: Collection[Hidden],
     settings: Settings,
     tell: Callable[[int, str], Callable[[int, int], None]],
-) -> Iterator[tuple[int, int, Explanation | str]]:
+) -> Iterator[tuple[int, Explanation | str]]:
     """Each method's answer to each question about one batch, or the reason why there is none.
 
-    Comes as (which method, which question, answer); all draw on one forward.
+    Comes as (which method, answer), question by question; all draw on one forward.
     """
     able: dict[int, Method] = {}
     readings: list[Reading] = []
@@ -180,7 +245,7 @@ def _explained(
             readings += fitted.readings(model, batch.pixels)
             able[i] = fitted
         except NotApplicable as reason:
-            yield i, 0, str(reason)
+            yield i, str(reason)
     started = time.perf_counter()
     wanted = list(dict.fromkeys(readings))
     with recorded(model, batch.pixels, wanted, about, settings) as recording:
@@ -195,7 +260,7 @@ def _explained(
                     attribution = method.attribute(recording)
                 except NotApplicable as reason:
                     del able[i]
-                    yield i, number, str(reason)
+                    yield i, str(reason)
                     continue
                 cost = Cost(
                     forwards=recording.forwards,
@@ -204,13 +269,13 @@ def _explained(
                     seconds=(0 if number else shared) + time.perf_counter() - begun,
                     shared=recording.shared,
                 )
-                answer = _explanation(methods[i], recording, attribution, batch, cost)
-                yield i, number, answer
+                yield i, _explanation(methods[i], recording, attribution, batch, cost)
 
 
-def _in_order(parts: dict[int, list[Explanation]]) -> Explanation:
+def _in_order(parts: dict[int, list[Explanation]], note: str | None) -> Explanation:
     """The parts of one method's answer, question by question."""
-    return joined([part for number in sorted(parts) for part in parts[number]])
+    whole = joined([part for number in sorted(parts) for part in parts[number]])
+    return dataclasses.replace(whole, notes=(*whole.notes, note)) if note else whole
 
 
 def _before(hidden: Collection[Hidden], method: Method, model: Model, pixels: Tensor) -> Method:
@@ -256,6 +321,7 @@ def _explanation(
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
         notes=(*attribution.notes, *recording.notes),
         labels=recording.asked.labels,
+        raw=recording.model.raw,
     )
 
 

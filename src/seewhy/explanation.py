@@ -62,6 +62,8 @@ class Explanation:
     - `signed`: whether negative values mean evidence against the target.
     - `residual`: for methods that promise a sum (completeness, conservation), what is missing
       from it, as a share of the explained difference, per picture; None where none is promised.
+    - `raw`: the model's outputs, here `logits`, are scores to be taken as they are (see
+      `seewhy.black_box`): they are shown themselves, and no probabilities are made of them.
     """
 
     heatmap: Float[Tensor, "batch height width"]
@@ -77,6 +79,7 @@ class Explanation:
     residual: Float[Tensor, " batch"] | None = None
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    raw: bool = False
 
     def __len__(self) -> int:
         return self.heatmap.shape[0]
@@ -119,13 +122,23 @@ class Explanation:
 
     @property
     def probabilities(self) -> Float[Tensor, " batch"]:
-        """Probability of the explained class, per picture, in [0, 1]; NaN where it is no class."""
+        """Probability of the explained class, per picture, in [0, 1].
+
+        NaN where there is none: of a target that is no class, and of a model whose outputs are
+        no logits (`raw`). What was explained there is the `score`.
+        """
         chosen = self.target.clamp(min=0)[:, None]
-        return self._all_probabilities.gather(1, chosen)[:, 0].where(self.target >= 0, torch.nan)
+        known = torch.full_like(self.target, not self.raw, dtype=torch.bool) & (self.target >= 0)
+        return self.class_scores.gather(1, chosen)[:, 0].where(known, torch.nan)
 
     @property
-    def _all_probabilities(self) -> Float[Tensor, "batch classes"]:
-        """Softmax over the classes; of a single logit the sigmoid."""
+    def class_scores(self) -> Float[Tensor, "batch classes"]:
+        """Of each class the probability; of a model whose outputs are no logits, its score.
+
+        Probabilities are the softmax over the classes, or of a single logit the sigmoid.
+        """
+        if self.raw:
+            return self.logits
         return self.logits.sigmoid() if self.logits.shape[1] == 1 else self.logits.softmax(1)
 
     def class_name(self, index: int) -> str:
@@ -142,8 +155,11 @@ class Explanation:
         ]
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """Per picture, the `count` most probable classes as (name, probability)."""
-        best = self._all_probabilities.topk(min(count, self.logits.shape[1]))
+        """Per picture, the `count` most probable classes as (name, probability).
+
+        Of a model whose outputs are no logits, those of the highest score, as (name, score).
+        """
+        best = self.class_scores.topk(min(count, self.logits.shape[1]))
         return [
             [(self.class_name(int(c)), float(p)) for p, c in zip(values, indices, strict=True)]
             for values, indices in zip(best.values, best.indices, strict=True)

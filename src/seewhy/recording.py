@@ -312,25 +312,37 @@ class Recording:
 
         Points are run in as few forwards as the batch bound allows.
         """
+        from seewhy.masking.memory import Room  # masking reads recordings
+
         # In half precision small gradients would vanish between the terms.
         wide = torch.promote_types(self.pixels.dtype, torch.float32)
         total = torch.zeros_like(self.pixels, dtype=wide, requires_grad=False)
         batch = len(total)
-        most = self.settings.pictures_together(total, self.model.device)
-        together = max(1, most // batch)
+        room = Room(self.settings, total, recorded=True)
         full = self.settings.precision == "full"
         variants = self.variants() if full else Watched(self)
-        for start in range(0, len(weights), together):
-            numbers = range(start, min(start + together, len(weights)))
-            pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
-            score = self.asked.of(variants.outputs(variants.prepared(pixels))).sum()
-            (gradient,) = torch.autograd.grad(score, pixels)
-            weight = weights[start : numbers.stop].to(total)
+        done = 0
+        while done < len(weights):
+            numbers = range(done, min(done + max(1, room.together // batch), len(weights)))
+            forwards = self.forwards
+            try:
+                pixels = torch.cat([point(k) for k in numbers]).detach().requires_grad_()
+                score = self.asked.of(variants.outputs(variants.prepared(pixels))).sum()
+                (gradient,) = torch.autograd.grad(score, pixels)
+            except Exception as error:
+                if len(numbers) == 1 or not room.shrink(error):
+                    raise
+                self.forwards = forwards  # the backward may have failed alone
+                continue
+            weight = weights[done : numbers.stop].to(total)
             terms = gradient.to(wide).unflatten(0, (len(numbers), batch))
             total += torch.einsum("k,k...->...", weight, terms)
             self.backwards += len(numbers)
+            done = numbers.stop
             if self.settings.progress:
-                self.settings.progress(numbers.stop, len(weights))
+                self.settings.progress(done, len(weights))
+        if room.note:
+            self.notes.append(room.note)
         return total
 
     def logits_of(self, pixels: Tensor) -> Float[Tensor, "others classes"]:
@@ -369,10 +381,11 @@ class Recording:
         return layer.passive or in_place
 
     def _forward(self, pixels: Tensor, watched: AbstractContextManager = _UNWATCHED) -> Tensor:
-        self.forwards += len(pixels) / len(self.pixels)
         fast = self.settings.precision == "fast"
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=fast):
-            return self.model.forward(pixels, watched)
+            logits = self.model.forward(pixels, watched)
+        self.forwards += len(pixels) / len(self.pixels)  # not if it failed
+        return logits
 
     def _tape(self, readings: Sequence[Reading]) -> Tape:
         kinds = {kind for r in readings if r.rules is not None for kind in r.rules.by_kind}

@@ -8,7 +8,7 @@
 Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485, section 4.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -47,12 +47,13 @@ class ResponseCurve:
 def response_curve(model: "Model | nn.Module | str", explanation: Explanation) -> ResponseCurve:
     """What each mask of an extremal perturbation keeps, when it is cut to its area exactly.
 
-    Raises NotApplicable for other methods and for targets that are no class.
+    Raises NotApplicable for other methods, for targets that are no class, and for models whose
+    outputs are no logits.
     """
     parameters = explanation.provenance.parameters
     if "areas" not in parameters:
         raise NotApplicable("response_curve() needs an explanation by extremal-perturbation")
-    if bool((explanation.target < 0).any()):
+    if explanation.raw or bool((explanation.target < 0).any()):
         raise NotApplicable("response_curve() is about the probability of a class")
     if parameters["variant"] == "delete":
         raise NotApplicable("masks that delete keep nothing; ask with variant preserve or dual")
@@ -69,6 +70,5 @@ def response_curve(model: "Model | nn.Module | str", explanation: Explanation) -
             logits = torch.cat(
                 [opened.forward(seen.apply(some, masks[some])) for some in pictures.split(8)]
             )
-            target = explanation.target.to(logits.device)[:, None]
-            kept.append(logits.float().softmax(1).gather(1, target)[:, 0])
-    return ResponseCurve(areas, torch.stack(kept, 1).cpu(), explanation.probabilities)
+            kept.append(replace(explanation, logits=logits.float().cpu()).probabilities)
+    return ResponseCurve(areas, torch.stack(kept, 1), explanation.probabilities)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -47,13 +48,15 @@ class Score:
     - `target`: the index of the class that it is the logit of, -1 where it is something else.
     - `labels`: what it is in words, where it is no class.
     - `weights`: of each logit in it. - `hidden`: units and directions, and the pictures that
-    they are asked about. - `raw`: the network puts out scores that are no logits.
+    they are asked about. - `weighted`: whether any logit is in it; known here, so that nobody has
+    to wait for a GPU to say so. - `raw`: the network puts out scores that are no logits.
     """
 
     target: Int[Tensor, " batch"]
     labels: tuple[str, ...]
     weights: Float[Tensor, "batch classes"]
     hidden: tuple[tuple[Hidden, Bool[Tensor, " batch"]], ...]
+    weighted: bool
     raw: bool = False
 
     def rows(self, pictures: Int[Tensor, " rows"]) -> "Score":
@@ -63,6 +66,7 @@ class Score:
             labels=tuple(self.labels[i] for i in pictures.tolist()),
             weights=self.weights[pictures],
             hidden=tuple((one, asked[pictures]) for one, asked in self.hidden),
+            weighted=self.weighted,
             raw=self.raw,
         )
 
@@ -74,12 +78,21 @@ class Score:
         probabilities = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
         return self.of(replace(outputs, logits=probabilities))
 
+    def log_probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
+        """Of a class; what is no class has its score."""
+        if self.raw or not self.weighted:
+            return self.of(outputs)
+        logits = outputs.logits
+        logs = F.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(1)
+        found = logs.gather(1, self.target.clamp(min=0)[:, None])[:, 0]
+        return torch.where(self.target >= 0, found, self.of(outputs))
+
     def of(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
         """The scores of the batch, or of several batches of it one after another."""
         times = len(outputs.logits) // len(self.target)
         terms = []
         # A logit with no weight is left out, so that the score does not depend on it.
-        if bool(self.weights.any()):
+        if self.weighted:
             terms.append((self.weights.repeat(times, 1) * outputs.logits).sum(1))
         for one, pictures in self.hidden:
             values = one.of(outputs.maps(one.place))
@@ -118,6 +131,7 @@ def resolve(question: Sequence[Asked], logits: Tensor, model: Model) -> Score:
         labels=tuple(labels),
         weights=weights.to(device),
         hidden=tuple((h, torch.tensor([q == h for q in question], device=device)) for h in hidden),
+        weighted=bool(weights.any()),
         raw=model.raw,
     )
 

@@ -32,13 +32,16 @@ class Reached(BaseException):
 
 
 def capture(
-    model: "Model", pixels: Tensor, addresses: Iterable[str | Address]
+    model: "Model",
+    pixels: Tensor,
+    addresses: Iterable[str | Address],
+    precision: str = "full",
 ) -> dict[str, Tensor]:
     """Activations at the addresses, raw, without gradients; the forward stops at the deepest.
 
     Returns the written address -> what lies there: all of a layer's output, or the part that
     a channel or position selects. Of a layer that runs several times the last call is read,
-    unless the address names one.
+    unless the address names one. With `precision` "fast" the network computes in bfloat16.
     """
     anatomy = model.anatomy(pixels)
     wanted = {str(a): Address.parse(a) for a in addresses}
@@ -62,6 +65,7 @@ def capture(
     with (
         borrowed(model.net),
         torch.no_grad(),
+        torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "fast"),
         visiting(model.net, {layer: visitor_for(layer) for layer in layers}),
         suppress(Reached),
     ):

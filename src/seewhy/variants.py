@@ -50,5 +50,6 @@ class Unwatched(Variants):
 
     def outputs(self, prepared: Tensor) -> Outputs:
         """Logits alone."""
-        self.recording.forwards += len(prepared) / len(self.recording.pixels)
-        return Outputs(self.recording.inference.logits(prepared), {}, None)
+        logits = self.recording.inference.logits(prepared)
+        self.recording.forwards += len(prepared) / len(self.recording.pixels)  # not if it failed
+        return Outputs(logits, {}, None)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body, as_model
-from seewhy.attribution.baselines import baseline
 from seewhy.attribution.deep_lift import DeepLift
+from seewhy.baselines import baseline
 from seewhy.errors import NotApplicable
 from seewhy.targets import difference
 

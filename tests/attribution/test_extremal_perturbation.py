@@ -101,8 +101,8 @@ def test_out_of_memory_is_survived_and_reported(mug):
 
 
 def test_a_smooth_mask_of_ones_is_one_inside_and_area_loss_is_what_it_says():
-    masks = SmoothMasks((30, 41), fine=True)
-    mask, _ = masks.of(torch.ones(2, *masks.lattice))
+    masks = SmoothMasks((30, 41))
+    mask, _ = masks.of(torch.ones(2, *masks.lattice.shape))
     assert mask.shape == (2, 30, 41) and float(mask.min()) > 0.9
     wanted = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
     assert float(area_loss(wanted, torch.tensor([0.25]))) == 0

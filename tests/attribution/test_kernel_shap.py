@@ -61,6 +61,17 @@ def test_with_all_coalitions_the_values_are_exact(segments: int):
     assert e.residual is not None and float(e.residual.max()) < 1e-6
 
 
+def test_the_fit_is_exact_to_the_last_digits_of_float64():
+    method, players = KernelSHAP(samples=128), 7
+    design = method.design(players, 0)
+    scores = torch.rand(128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = {tuple(z.nonzero()[:, 0].tolist()): float(s)
+             for z, s in zip(design.shown, scores, strict=True)}  # fmt: skip
+    expected = torch.tensor(shapley(found.__getitem__, players), dtype=torch.float64)
+    fit = method.fit(design, scores[None])
+    torch.testing.assert_close(fit.coefficients[0], expected, rtol=0, atol=1e-13)
+
+
 def test_a_mean_over_orders_is_the_same_thing():
     """What the reference itself is worth."""
     worth = dict.fromkeys(((), (0,), (1,), (2,)), 0.0)

@@ -43,3 +43,11 @@ def test_both_games_find_the_object():
         inside = scene.masks["object"].reshape(1, 64, 64).float()
         share = float((e.heatmap * inside).sum() / e.heatmap.sum())
         assert share > 2 * float(inside.mean())
+
+
+def test_masks_of_a_half_precision_network_are_learned_in_full():
+    case = NETWORKS["batch_norm"]
+    e = seewhy.explain(
+        as_model(case.build().half()), case.pixels(), "meaningful-perturbation", steps=4
+    )
+    assert bool((e.heatmap.half().float() != e.heatmap).any())

@@ -111,7 +111,7 @@ def test_windows_cover_every_pixel_and_stay_inside(size: tuple[int, int], window
 
 @pytest.mark.parametrize("fill", ["black", "grey", "white", "blur", "noise"])
 def test_fills_cover(fill: str):
-    from seewhy.attribution.baselines import baseline
+    from seewhy.baselines import baseline
 
     model, pixels = exact("batch_norm")
     e = seewhy.explain(model, pixels, "occlusion", 1, window=24, stride=24, fill=fill)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import normed
-from seewhy.attribution.baselines import baseline
+from seewhy.baselines import baseline
 from seewhy.recording import INPUT, Reading, recorded
 from seewhy.rules import composites, linear
 from seewhy.settings import Settings

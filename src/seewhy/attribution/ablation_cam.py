@@ -7,7 +7,8 @@ Harish Ramaswamy: Ablation-CAM, WACV 2020. They divide by y, which is the same w
 where it is not, evidence would become evidence against.
 
 What comes before the layer is run once for many channels, where the network allows that; tried
-on two channels, and else the whole network is run for each. A channel that is zero everywhere
+on two channels, and else the whole network is run for each. The cost counts a forward for each
+either way, and the note says where it is only the end of one. A channel that is zero everywhere
 needs no forward.
 
 It misleads where channels stand in for each other: taking one away changes little.
@@ -64,8 +65,7 @@ class AblationCAM(ScoredCAM):
                 weights[:, picture, alive] = share.nan_to_num(0, 0, 0)
             if recording.settings.progress:
                 recording.settings.progress(picture + 1, len(maps))
-        if ablations.room.note:
-            recording.notes.append(ablations.room.note)
+        recording.notes += [note for note in (ablations.note, ablations.room.note) if note]
         return weights
 
 
@@ -86,6 +86,13 @@ class Ablations:
         if self.short:
             area = recording.activation(str(address))[0].numel() / NUMBERS_PER_PIXEL
         self.room = Room(recording.settings, recording.pixels, area)
+
+    @property
+    def note(self) -> str | None:
+        """What to say of the forwards that are counted."""
+        if not self.short:
+            return None
+        return f"forwards are counted whole; what comes before {self._address} is shared by many"
 
     def scores(
         self, picture: int, channels: Sequence[int | None]
@@ -113,12 +120,15 @@ class Ablations:
             return False
         strongest = recording.maps(str(self._address))[0].abs().amax((1, 2))
         channels = strongest.topk(min(2, len(strongest))).indices.tolist()
-        whole = self._outputs(0, channels, short=False).logits
+        try:
+            whole = self._outputs(0, channels, short=False).logits
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return False  # it cannot be told
         try:
             short = self._outputs(0, channels, short=True).logits
-        except Exception as error:
-            if out_of_memory(error):
-                raise
+        except Exception:
             return False
         tolerance = ROUNDING[recording.settings.precision] * whole.abs().amax()
         return bool((short - whole).abs().amax() <= tolerance)
@@ -140,10 +150,10 @@ class Ablations:
         with visiting(model.net, {self._address.layer: ablate}):
             if not short:
                 return recording.run(pixels.expand(count, -1, -1, -1))
-            recording.forwards += count / len(recording.pixels)
             fast = recording.settings.precision == "fast"
             with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
                 logits = logits_of(model.net(model.normalised(pixels)), count)
+            recording.forwards += count / len(recording.pixels)  # not if it failed
         return Outputs(logits, {}, None)
 
     def _where(self, channel: int) -> tuple:

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.method import Attribution, Method
+from seewhy.baselines import baseline, check_baseline
 from seewhy.errors import NotApplicable
 from seewhy.layers import compiled
 from seewhy.model import Model

@@ -29,8 +29,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seewhy.addresses import Address
-from seewhy.attribution.baselines import baseline
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.baselines import baseline
 from seewhy.errors import NotApplicable
 from seewhy.layers import Anatomy
 from seewhy.model import Model

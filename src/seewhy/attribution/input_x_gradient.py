@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.method import Attribution, Method
+from seewhy.baselines import baseline, check_baseline
 from seewhy.model import Model
 from seewhy.recording import INPUT, Reading, Recording
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.baselines import baseline, check_baseline
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
 

@@ -84,13 +84,17 @@ def _coalitions(
             pairs = count // 2
             drawn = _drawn(segments, sizes[i:], masses[i:], pairs, seed)
             rows += [drawn, ~drawn]
-            weights.append(torch.full((2 * pairs,), sum(masses[i:]) / max(1, 2 * pairs)).double())
+            weights.append(_each(sum(masses[i:]) / max(1, 2 * pairs), 2 * pairs))
             break
         whole = _of_size(segments, size)
         rows += [whole] if 2 * size == segments else [whole, ~whole]
-        weights.append(torch.full((number,), masses[i] / number).double())
+        weights.append(_each(masses[i] / number, number))
         count -= number
     return torch.cat(rows), torch.cat(weights)
+
+
+def _each(weight: float, count: int) -> Float[Tensor, " coalitions"]:
+    return torch.full((count,), weight, dtype=torch.float64)
 
 
 def _of_size(segments: int, size: int) -> Bool[Tensor, "coalitions segments"]:
@@ -105,6 +109,6 @@ def _drawn(
     """Coalitions of these sizes, drawn in proportion to the masses; the n-th of seed and n."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(count, 1 + segments, generator=generator, dtype=torch.float64)
-    edges = torch.tensor(masses).double().cumsum(0)
+    edges = torch.tensor(masses, dtype=torch.float64).cumsum(0)
     size = sizes[0] + torch.searchsorted(edges, uniform[:, 0] * edges[-1], right=True)
     return uniform[:, 1:].argsort(1).argsort(1) < size.clamp(max=sizes[-1])[:, None]

@@ -84,7 +84,11 @@ class MeaningfulPerturbation(Method):
         problem = _Meaningful(recording, self)
         # From where the score is all gone (or all there): the area brings the mask to the edge.
         start = 0.0 if self.game == "delete" else 1.0
-        lattices = torch.full((problem.count, *problem.shape), start).to(recording.pixels)
+        # Steps are too small for half precision, and squares of gradients vanish in it.
+        wide = torch.promote_types(recording.pixels.dtype, torch.float32)
+        lattices = torch.full(
+            (problem.count, *problem.shape), start, dtype=wide, device=recording.pixels.device
+        )
         room = Room(recording.settings, recording.pixels, recorded=True)
         lattices, _ = solve(recording, problem, Adam(RATE, self.steps), lattices, room)
         masks = problem.up_sampled(lattices)

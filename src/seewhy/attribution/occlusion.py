@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.masked import check_score
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.baselines import baseline, check_baseline
 from seewhy.masking import Scored, Windows
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.masked import check_score
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.baselines import baseline, check_baseline
 from seewhy.masking import Block, Masks, Scored
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
@@ -82,7 +82,8 @@ class RISE(Method):
     def _maps(self, recording: Recording) -> Sequence[tuple[Tensor, str]]:
         pixels = recording.pixels.detach()
         size = (pixels.shape[-2], pixels.shape[-1])
-        masks = RandomGrids(self.masks, self.cells, self.keep, size, recording.settings.seed)
+        seed = recording.settings.seed
+        masks = RandomGrids(self.masks, self.cells, self.keep, size, seed, pixels.device)
         fill = baseline(self.fill, recording.model, pixels)
         scored = Scored(recording, masks, fill, probability=self.score == "probability")
         sums = Sums(len(recording.scores), pixels, self.centred)
@@ -92,12 +93,19 @@ class RISE(Method):
                 # A block ends at the same mask whatever pictures are in it, so a picture does too.
                 done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
                 scored.finished |= done.cpu()
-        notes = [f"standard error {100 * float(e.mean()):.1f} % of the map's range"
-                 for e in sums.error()]  # fmt: skip
+        notes = [_words(error) for error in sums.error()]
         return list(zip(sums.mean() / self.keep, notes, strict=True))
 
 
+def _words(error: Float[Tensor, " pictures"]) -> str:
+    if not bool(error.any()):
+        return "the score is the same behind every mask"
+    return f"standard error {100 * float(error.mean()):.1f} % of the map's range"
+
+
 LEAST = 64  # masks before a standard error is believed
+ROUNDING = 1e-6  # of the score: a map whose range is no more is flat
+SPREAD = 56  # pixels a side in which it is looked at
 
 
 class Sums:
@@ -111,34 +119,52 @@ class Sums:
         self.count = torch.zeros(len(pixels), device=pixels.device)
         self._centred = centred
         self._f = torch.zeros(*shape[:2], 1, 1, device=pixels.device)
-        self._m, self._mm = torch.zeros(2, *shape[1:], device=pixels.device)
-        self._fm, self._fmm, self._ffmm = torch.zeros(3, *shape, device=pixels.device)
+        # Scores are counted from about their mean, else what they have in common would drown
+        # the rest in rounding.
+        self._base = torch.zeros(*shape[:2], 1, device=pixels.device)
+        self._m, self._fm = (torch.zeros(s, device=pixels.device) for s in (shape[1:], shape))
+        # The error is a mean over pixels, so that some of them, evenly spread, will do.
+        self._apart = max(1, min(shape[-2:]) // SPREAD)
+        shape = (*shape[:2], *(-(-side // self._apart) for side in shape[2:]))
+        self._mm = torch.zeros(shape[1:], device=pixels.device)
+        self._fmm, self._ffmm = torch.zeros(2, *shape, device=pixels.device)
 
     def add(self, block: Block) -> None:
         """Count in the scores of some masks."""
-        p, f, m = block.pictures, block.scores, block.masks[0, :, 0]
+        p, m = block.pictures, block.masks[0, :, 0]
+        if self._centred:
+            begun = self.count[p, None] > 0
+            mean = block.scores.mean(2, keepdim=True)
+            self._base[:, p] = torch.where(begun, self._base[:, p], mean)
+        f = block.scores - self._base[:, p]
         self.count[p] += len(m)
         self._f[:, p] += f.sum(2)[..., None, None]
         self._m[p] += m.sum(0)
-        self._mm[p] += (m**2).sum(0)
         self._fm[:, p] += torch.einsum("qpk,khw->qphw", f, m)
-        self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, m**2)
-        self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, m**2)
+        squares = self._spread(m) ** 2
+        self._mm[p] += squares.sum(0)
+        self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, squares)
+        self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, squares)
 
     def mean(self) -> Float[Tensor, "questions pictures height width"]:
         """The mean of f m; centred, that of (f - mean f) m + mean f * E m."""
         n, f = self.count[:, None, None], self._offset
         kept = self._m.mean((1, 2), keepdim=True) / n  # E m, by the masks that were drawn
-        return (self._fm - f * self._m) / n + f * kept
+        return (self._fm - f * self._m) / n + (f + self._base[..., None]) * kept
 
     def error(self) -> Float[Tensor, "questions pictures"]:
-        """The standard error over the map's range, mean over the pixels."""
+        """The standard error over the map's range, mean over the pixels; 0 for a flat map."""
         n, f = self.count[:, None, None], self._offset
         first = (self._fm - f * self._m) / n
-        second = (self._ffmm - 2 * f * self._fmm + f**2 * self._mm) / n
-        error = ((second - first**2).clamp(min=0) / (n - 1).clamp(min=1)).sqrt()
         span = first.amax((2, 3)) - first.amin((2, 3))
-        return error.mean((2, 3)) / span.clamp_min(1e-12)
+        first = self._spread(first)
+        second = (self._ffmm - 2 * f * self._fmm + f**2 * self._mm) / n
+        error = ((second - first**2).clamp(min=0) / (n - 1).clamp(min=1)).sqrt().mean((2, 3))
+        flat = span <= ROUNDING * (f[..., 0, 0] + self._base[..., 0]).abs()
+        return torch.where(flat, 0.0, error / span.clamp_min(1e-30))
+
+    def _spread(self, maps: Tensor) -> Tensor:
+        return maps[..., :: self._apart, :: self._apart]
 
     @property
     def _offset(self) -> Tensor:
@@ -153,21 +179,36 @@ class RandomGrids(Masks):
     - `seen`: whether each cell is, as numbers. - `shifts`: of each mask, down and to the right.
     """
 
-    def __init__(self, count: int, cells: int, keep: float, size: tuple[int, int], seed: int):
+    def __init__(
+        self,
+        count: int,
+        cells: int,
+        keep: float,
+        size: tuple[int, int],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
         self.count, self.size = count, size
-        self._cell = tuple(-(-side // cells) for side in size)
-        # One more cell a side, so that a shifted mask still covers the picture.
-        self._whole = tuple((cells + 1) * side for side in self._cell)
+        cell = [-(-side // cells) for side in size]
         generator = torch.Generator().manual_seed(seed)
         # All numbers of a mask lie together, so that they do not depend on how many there are.
         drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
-        self.seen = (drawn[:, 2:] < keep).float().view(count, 1, cells + 1, cells + 1)
-        self.shifts = (drawn[:, :2] * torch.tensor(self._cell)).long().tolist()
+        # One more cell a side, so that a shifted mask still covers the picture.
+        seen = (drawn[:, 2:] < keep).float().view(count, cells + 1, cells + 1)
+        self.seen = seen.to(device)
+        self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
+        self._up = [_up_sampling(cells + 1, side).to(device) for side in cell]
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
-        """Bilinear, then cut out at the shift."""
-        whole = F.interpolate(self.seen[numbers.start : numbers.stop], self._whole, mode="bilinear")
-        height, width = self.size
-        shifts = self.shifts[numbers.start : numbers.stop]
-        cut = [m[:, y : y + height, x : x + width] for m, (y, x) in zip(whole, shifts, strict=True)]
-        return torch.stack(cut)[None]
+        """Bilinear, row by row and column by column, and only where the shifted picture lies."""
+        some = slice(numbers.start, numbers.stop)
+        rows, columns = (
+            up[shift[:, None] + torch.arange(side, device=up.device)]
+            for up, shift, side in zip(self._up, self.shifts[some].T, self.size, strict=True)
+        )
+        return (rows @ self.seen[some] @ columns.mT)[None, :, None]
+
+
+def _up_sampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
+    """The weights of the cells in each pixel when each cell becomes `side` pixels, linearly."""
+    return F.interpolate(torch.eye(cells)[None], size=cells * side, mode="linear")[0].T

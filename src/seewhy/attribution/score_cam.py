@@ -29,9 +29,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.masked import check_score
 from seewhy.attribution.scored_cams import ScoredCAM
+from seewhy.baselines import baseline, check_baseline
 from seewhy.errors import Unknown
 from seewhy.masking import Masks, Scored
 from seewhy.recording import Recording

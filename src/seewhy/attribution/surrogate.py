@@ -10,13 +10,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seewhy.attribution.baselines import baseline, check_baseline
 from seewhy.attribution.masked import check_score
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.baselines import baseline, check_baseline
 from seewhy.masking import Scored
 from seewhy.masking.superpixels import OnOff, superpixels
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
+
+# Scores that differ by no more, as a share of the largest, differ by rounding.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,15 @@ class Surrogate(Method):
         seed = recording.settings.seed
         designs = [self.design(int(one.max()) + 1, seed) for one in labels]
         scores = self._scores(recording, OnOff(labels, [d.shown for d in designs], pixels.device))
-        fits = [
-            self.fit(design, scores[:, i, : len(design.shown)]) for i, design in enumerate(designs)
-        ]
+        each = [scores[:, i, : len(design.shown)] for i, design in enumerate(designs)]
+        fits = [self.fit(*pair) for pair in zip(designs, each, strict=True)]
+        constant = torch.stack([unchanged(one) for one in each], 1)
         maps = torch.stack(
             [fit.coefficients[:, one] for fit, one in zip(fits, labels, strict=True)], 1
         )
         maps = maps.float().to(pixels.device)
         return [
-            (maps[q], _each_residual(fits, q), self._note(designs, fits, q))
+            (maps[q], _each_residual(fits, q), _note(designs, fits, constant[q], q))
             for q in range(len(maps))
         ]
 
@@ -112,11 +115,30 @@ class Surrogate(Method):
             scored.finished |= masks.needed <= block.numbers.stop
         return scores
 
-    def _note(self, designs: Sequence[Design], fits: Sequence[Fit], question: int) -> str:
-        segments = sorted({d.shown.shape[1] for d in designs})
-        between = f"{segments[0]}" if len(segments) == 1 else f"{segments[0]} to {segments[-1]}"
-        explained = sum(float(fit.explained[question]) for fit in fits) / len(fits)
-        return f"{between} segments; the fit explains {100 * explained:.0f} % of the variance"
+
+def _note(
+    designs: Sequence[Design],
+    fits: Sequence[Fit],
+    constant: Bool[Tensor, " pictures"],
+    question: int,
+) -> str:
+    """How many segments there are, and how good the fit is where there is anything to fit."""
+    segments = sorted({d.shown.shape[1] for d in designs})
+    between = f"{segments[0]}" if len(segments) == 1 else f"{segments[0]} to {segments[-1]}"
+    said = [f"{between} segments"]
+    fitted = [fit for fit, still in zip(fits, constant.tolist(), strict=True) if not still]
+    if fitted:
+        mean = sum(float(fit.explained[question]) for fit in fitted) / len(fitted)
+        said.append(f"the fit explains {100 * mean:.0f} % of the variance")
+    if len(fitted) < len(fits):
+        where = f" of {len(fits) - len(fitted)} of {len(fits)} pictures" if fitted else ""
+        said.append(f"the score{where} does not change, whatever is hidden")
+    return "; ".join(said)
+
+
+def unchanged(scores: Float[Tensor, "questions samples"]) -> Bool[Tensor, " questions"]:
+    """Whether the samples have the same score, but for rounding."""
+    return scores.amax(1) - scores.amin(1) <= ROUNDING * scores.abs().amax(1)
 
 
 def _each_residual(fits: Sequence[Fit], question: int) -> Float[Tensor, " pictures"] | None:

@@ -13,7 +13,7 @@ atexit.register(gc.unfreeze)
 
 from cyclopts import App
 
-from seewhy.cli import channels, comparing, concepts, demo, explaining, listing
+from seewhy.cli import channels, comparing, concepts, demo, explaining, extremal_channels, listing
 from seewhy.version import __version__
 
 app = App(
@@ -30,5 +30,6 @@ app.command(listing.methods)
 app.command(listing.models)
 app.command(listing.layers)
 app.command(channels.channels)
+app.command(extremal_channels.extremal_channels)
 app.command(concepts.concepts)
 app.command(demo.demo)

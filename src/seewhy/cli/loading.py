@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from seewhy.cli.jobs import Job
-from seewhy.errors import SeewhyError
-from seewhy.images import Batch
+from seewhy.images import Batch, in_batches
 from seewhy.model import Model
 
 
@@ -15,20 +14,6 @@ def batches(
 
     Of several pictures, one that cannot be read is left out, and `left_out` says why.
     """
-    part: list[Job] = []
-    ready: list[Batch] = []
-    for job in jobs:
-        try:
-            one = model.prepare(job.picture)
-        except SeewhyError as error:
-            if len(jobs) == 1:
-                raise
-            left_out.append(str(error))
-            continue
-        if ready and (len(ready) == most or one.pixels.shape != ready[0].pixels.shape):
-            yield part, Batch.joined(ready)
-            part, ready = [], []
-        part.append(job)
-        ready.append(one)
-    if ready:
-        yield part, Batch.joined(ready)
+    pictures = [job.picture for job in jobs]
+    for numbers, batch in in_batches(pictures, model.prepare, most, left_out):
+        yield [jobs[number] for number in numbers], batch

@@ -5,6 +5,7 @@ batch = prepare([picture, "cat.png"], Preparation(size=(224, 224), resize=256))
 batch.views[0].to_original(heatmap)                  # on the pixels of dog.jpg
 """
 
+from seewhy.images.batching import each_of, in_batches
 from seewhy.images.coercing import as_picture
 from seewhy.images.files import find_pictures, nearby
 from seewhy.images.loading import load_picture
@@ -18,7 +19,9 @@ __all__ = [
     "Preparation",
     "View",
     "as_picture",
+    "each_of",
     "find_pictures",
+    "in_batches",
     "load_picture",
     "nearby",
     "prepare",

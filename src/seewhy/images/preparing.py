@@ -136,7 +136,7 @@ def prepare(things: Any, preparation: Preparation) -> Batch:
         size = (things.shape[2], things.shape[3])
         if len(things) and preparation.takes_as_is(things.shape[1], size):
             return _ready(unit_range(things.detach()))
-    pictures = tuple(as_picture(thing) for thing in _several(things))
+    pictures = tuple(as_picture(thing) for thing in several(things))
     if not pictures:
         raise SeewhyError("no picture given; expected at least one")
     inputs, views = zip(*(preparation(picture) for picture in pictures), strict=True)
@@ -162,7 +162,8 @@ def short_side_to(length: int, size: tuple[int, int]) -> tuple[int, int]:
     return int(length * height / width), length
 
 
-def _several(things: Any) -> Iterable[Any]:
+def several(things: Any) -> Iterable[Any]:
+    """One picture, or several, one by one."""
     if isinstance(things, np.ndarray | Tensor):
         return things if things.ndim == 4 else [things]
     if isinstance(things, str | os.PathLike | Image.Image | Picture) or not isinstance(

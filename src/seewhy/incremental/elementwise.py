@@ -52,6 +52,8 @@ def elementwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
         raise NotLocal(f"{func} writes into a tensor that is in use under another name")
     on_base = exchanged((args, kwargs), lambda one: one.base)
     base = x.run.once(_apply_to_copy if in_place else apply, func, *on_base)
+    if not isinstance(base, Tensor):  # `where` of a condition alone says at which places it holds
+        return NotImplemented
     tiles = apply(func, *on_tiles)
     return x.write(base, tiles, spans) if in_place else x.made(base, tiles, spans=spans)
 

@@ -18,12 +18,19 @@ def total(func: Callable, x: Any, dim: Any = None, keepdim: bool = False, **kwar
     over = [x.axis, x.axis + 1]
     if sorted(one % x.ndim for one in dim) != over:
         return NotImplemented
+    # A truth value cannot be taken from another, and an infinity not from the sum that it is in.
+    if x.tiles.dtype == torch.bool or not x.run.once(_all_finite, x.base):
+        return NotImplemented
     x.run.note(func, 0.0)
     base = x.run.once(apply, func, (x.base, over, keepdim), {})
     difference = (x.tiles - cut(x.base, x.axis, x.region)).sum(over, keepdim=keepdim)
     rows, columns = x.region
     averaged = func in (torch.mean, Tensor.mean)
     return base + (difference / (rows.length * columns.length) if averaged else difference)
+
+
+def _all_finite(base: Tensor) -> bool:
+    return bool(base.isfinite().all())
 
 
 def adaptive_average_pool(func: Callable, x: Any, output_size: Any) -> Any:

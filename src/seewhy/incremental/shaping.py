@@ -86,7 +86,7 @@ def getitem(func: Callable, x: Any, index: Any) -> Any:
     if not isinstance(x, Local):
         return NotImplemented
     parts = list(index) if isinstance(index, tuple) else [index]
-    if not all(part is Ellipsis or isinstance(part, slice | int) for part in parts):
+    if not all(part is Ellipsis or type(part) in (slice, int) for part in parts):
         return NotImplemented
     at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
     parts[at : at + 1] = [slice(None)] * (x.ndim - len(parts) + (at < len(parts)))

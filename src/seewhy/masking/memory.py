@@ -52,5 +52,11 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether torch, CUDA or Python ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    words = (
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "alloc_failed",
+        "bad_alloc",
+    )
     return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from seewhy.attribution.baselines import baseline, check_baseline
+from seewhy.baselines import baseline, check_baseline
 from seewhy.model import Model
 
 LEVELS, STRONGEST, SIDE = 8, 20.0, 224  # blurred copies; sigma of the last, in pixels of 224
@@ -15,7 +15,13 @@ PYRAMID = "pyramid"
 
 
 class Perturbation(ABC):
-    """Pictures, seen where a mask is 1."""
+    """Pictures, seen where a mask is 1; of the pictures' type, whatever that of the masks is.
+
+    - `whole`, `hidden`: what a mask of ones, and of zeros, shows.
+    """
+
+    whole: Float[Tensor, "pictures channels height width"]
+    hidden: Float[Tensor, "pictures channels height width"]
 
     @abstractmethod
     def apply(
@@ -32,6 +38,7 @@ class Pyramid(Perturbation):
         strongest = STRONGEST * min(size) / SIDE
         sigmas = [strongest * level / (LEVELS - 1) for level in range(LEVELS)]
         self._levels = torch.stack([pixels, *(_blurred(pixels, s) for s in sigmas[1:])], 1)
+        self.whole, self.hidden = pixels, self._levels[:, -1]
 
     def apply(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """Hat functions pick the two levels next to the strength."""
@@ -40,7 +47,7 @@ class Pyramid(Perturbation):
         seen = torch.zeros_like(levels[:, 0])
         for level in range(LEVELS):
             weight = (1 - (strength - level).abs()).clamp(min=0)
-            seen = torch.addcmul(seen, weight[:, None], levels[:, level])
+            seen = torch.addcmul(seen, weight[:, None].to(levels), levels[:, level])
         return seen
 
 
@@ -48,11 +55,12 @@ class Fade(Perturbation):
     """m x + (1 - m) b with a baseline b."""
 
     def __init__(self, pixels: Tensor, fill: Tensor):
-        self._pixels, self._fill = pixels, fill
+        self.whole, self.hidden = pixels, fill
 
     def apply(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """Linear between the two."""
-        return torch.lerp(self._fill[pictures], self._pixels[pictures], masks[:, None])
+        whole = self.whole[pictures]
+        return torch.lerp(self.hidden[pictures], whole, masks[:, None].to(whole))
 
 
 def perturbation(name: str, model: Model, pixels: Tensor) -> Perturbation:
@@ -70,5 +78,5 @@ def check_perturbation(name: str) -> None:
 
 def _blurred(pixels: Tensor, sigma: float) -> Tensor:
     # The kernel must fit the picture: reflection padding needs less than a side.
-    kernel = min(2 * round(3 * sigma) + 1, 2 * (min(pixels.shape[-2:]) // 2) - 1)
-    return gaussian_blur(pixels, [max(kernel, 1)] * 2, [max(sigma, 1e-3)] * 2)
+    kernel = min(2 * round(3 * sigma) + 1, 2 * min(pixels.shape[-2:]) - 1)
+    return gaussian_blur(pixels, [kernel] * 2, [max(sigma, 1e-3)] * 2)

@@ -5,7 +5,6 @@ Normalisation is affine, so x and b are normalised once and blended after that. 
 with variants of all pictures, and every variant answers all questions of the panel.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,9 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seewhy.errors import SeewhyError
+from seewhy.incremental import NotLocal
 from seewhy.masking.masks import Masks
 from seewhy.masking.memory import Room
-from seewhy.masking.windowed import Windowed
+from seewhy.masking.windowed import Windowed, clock
 from seewhy.recording import Recording
 from seewhy.scores import Outputs
 from seewhy.variants import Unwatched
@@ -63,8 +64,9 @@ class Scored:
         self._windowed: Windowed | None = None
         if isinstance(self._variants, Unwatched) and masks.count > TOGETHER:
             net = recording.inference
+            laid_out = self.recording.model.laid_out(self._picture)
             self._windowed = Windowed(
-                net.logits, self.recording.model.laid_out(self._picture), self._fill, net.rounding
+                net.logits, laid_out, self._fill, net.rounding, self._room.together
             )
 
     def unmasked(self) -> Float[Tensor, "questions pictures"]:
@@ -81,8 +83,9 @@ class Scored:
                 break
             numbers = range(start, min(start + TOGETHER, count))
             with torch.no_grad():
-                masks = _rows(self.masks.of(numbers), pictures)
+                masks = _rows(self.masks.of(numbers).to(self._picture.device), pictures)
                 scores = self._hidden(pictures, numbers, masks)
+            self._check(scores)
             yield Block(pictures, numbers, masks, scores)
             if self.recording.settings.progress:
                 self.recording.settings.progress(numbers.stop, count)
@@ -96,13 +99,17 @@ class Scored:
         if boxes is None or self._windowed is None:
             return self._scores(pictures, masks)
         if not self._windowed.tried:
-            begun = time.perf_counter()
+            begun = clock(masks.device)
             scores = self._scores(pictures, masks)
-            spent = time.perf_counter() - begun
+            spent = clock(masks.device) - begun
             if not self._windowed.is_quicker(pictures, boxes, scores, spent, self._scored_logits):
                 self._windowed = None
             return scores
-        return self._windowed.scores(pictures, boxes, self._scored_logits)
+        try:
+            return self._windowed.scores(pictures, boxes, self._scored_logits)
+        except NotLocal:  # it goes by what it sees, and now it sees something else
+            self._windowed = None
+            return self._scores(pictures, masks)
 
     def _scores(self, pictures: Tensor, masks: Tensor) -> Float[Tensor, "questions pictures masks"]:
         """Forwards as full as they may be, mask by mask for all pictures."""
@@ -119,9 +126,9 @@ class Scored:
                 mask, mask + whole if rows.stop - rows.start == len(pictures) else mask + 1
             )
             chosen = masks[:, some] if len(masks) == 1 else masks[rows, some]
-            variants = torch.lerp(fill[rows, None], picture[rows, None], chosen).transpose(0, 1)
             try:
-                asked = pictures[rows].repeat(variants.shape[0])
+                variants = torch.lerp(fill[rows], picture[rows], chosen.transpose(0, 1))
+                asked = pictures[rows].repeat(len(variants))
                 scores.append(self._scored(variants.flatten(0, 1), asked))
             except Exception as error:
                 if not self._room.shrink(error):
@@ -129,6 +136,13 @@ class Scored:
                 continue  # with fewer together
             done += len(asked)
         return torch.cat(scores, 1).unflatten(1, (-1, len(pictures))).transpose(1, 2)
+
+    def _check(self, scores: Tensor) -> None:
+        if not bool(scores.isfinite().all()):
+            raise SeewhyError(
+                f"{self.recording.model.name} gave NaN or infinite scores to pictures with parts "
+                "hidden; try precision full, or another baseline"
+            )
 
     def _scored(self, variants: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
         """The scores of variants of the pictures `rows`."""

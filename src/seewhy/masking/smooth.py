@@ -9,6 +9,7 @@ and sigma is 21 px; other sizes are scaled.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,60 +20,65 @@ STEP, SIGMA, SIDE = 7, 21, 224
 SHARPNESS = 20
 
 
-class SmoothMasks:
-    """Masks of one size from lattices.
+@dataclass(frozen=True)
+class Lattice:
+    """The coarse grid that masks of one size are made from.
 
-    - `size`: height and width. - `step`: pixels from one lattice point to the next. - `lattice`:
-    its points down and across. - `fine`: the maximum is taken for every pixel, as published; else
-    for the lattice points, and interpolated, which is `step`^2 times cheaper.
+    - `size`: of the masks. - `step`: pixels from one point to the next. - `sigma`: of the kernel,
+    in pixels. - `shape`: points down and across.
     """
 
-    def __init__(self, size: tuple[int, int], fine: bool):
-        scale = min(size) / SIDE
-        self.size, self.fine = size, fine
-        self.step = max(1, round(STEP * scale))
-        self.sigma = max(1.0, SIGMA * scale)
-        self.lattice = math.ceil(size[0] / self.step), math.ceil(size[1] / self.step)
-        self._radius = 1 + math.ceil(self.sigma / self.step)
-        self._margin = math.ceil(self.sigma / self.step) if fine else 0  # lattice points around
-        self._weights = self._kernel(self.step if fine else 1)
+    size: tuple[int, int]
 
-    def _kernel(self, places: int) -> Float[Tensor, "neighbours places"]:
+    @property
+    def step(self) -> int:
+        """7 pixels at 224."""
+        return max(1, round(STEP * min(self.size) / SIDE))
+
+    @property
+    def sigma(self) -> float:
+        """21 pixels at 224."""
+        return max(1.0, SIGMA * min(self.size) / SIDE)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """So many that they cover the mask."""
+        return math.ceil(self.size[0] / self.step), math.ceil(self.size[1] / self.step)
+
+
+class SmoothMasks:
+    """Masks of one size from lattices, as published."""
+
+    def __init__(self, size: tuple[int, int]):
+        self.lattice = Lattice(size)
+        self._step = self.lattice.step
+        self._margin = math.ceil(self.lattice.sigma / self._step)  # lattice points around
+        self._radius = 1 + self._margin
+        self._weights = self._kernel()
+
+    def _kernel(self) -> Float[Tensor, "neighbours places"]:
         """k from each neighbour to each place of a lattice cell."""
-        reach = torch.arange(-self._radius, self._radius + 1, dtype=torch.float64) * self.step
-        inside = torch.arange(places, dtype=torch.float64)
-        inside = inside - inside.mean() if places > 1 else inside
-        apart = (reach[:, None] - inside) ** 2  # along one axis: [neighbours, places]
+        reach = torch.arange(-self._radius, self._radius + 1, dtype=torch.float64) * self._step
+        inside = torch.arange(self._step, dtype=torch.float64)
+        apart = (reach[:, None] - (inside - inside.mean())) ** 2  # along one axis
         distance = (apart[:, None, :, None] + apart[None, :, None, :]).sqrt()
-        kernel = torch.exp(-2 * (distance / self.sigma - 0.5).clamp(min=0) ** 2)
+        kernel = torch.exp(-2 * (distance / self.lattice.sigma - 0.5).clamp(min=0) ** 2)
         return kernel.flatten(2).flatten(0, 1)
 
     def of(
         self, lattices: Float[Tensor, "masks rows columns"]
     ) -> tuple[Float[Tensor, "masks height width"], Float[Tensor, "masks values"]]:
-        """The masks, and the values whose mean is the area: with the margin around, if `fine`."""
-        radius, margin = self._radius, self._margin
+        """The masks, and the values whose mean is the area: with the margin around."""
+        radius, margin, step = self._radius, self._margin, self._step
         padded = F.pad(lattices[:, None], [radius + margin] * 4, mode="replicate")
         neighbours = F.unfold(padded, 2 * radius + 1)  # [masks, neighbours, cells]
-        weights = self._weights.to(lattices)
-        values = torch.stack(
-            [_smooth_max(neighbours * weights[:, i, None]) for i in range(weights.shape[1])], 1
-        )
-        rows, columns = (n + 2 * margin for n in self.lattice)
-        canvas = F.fold(
-            values, (rows * self._places, columns * self._places), self._places, stride=self._places
-        )[:, 0]
-        if not self.fine:
-            size = [n * self.step for n in self.lattice]
-            whole = F.interpolate(canvas[:, None], size, mode="bilinear")[:, 0]
-            return whole[:, : self.size[0], : self.size[1]], canvas.flatten(1)
-        start = margin * self.step
-        inner = canvas[:, start : start + self.size[0], start : start + self.size[1]]
+        self._weights = self._weights.to(lattices)
+        values = torch.stack([_smooth_max(neighbours * w[:, None]) for w in self._weights.T], 1)
+        rows, columns = ((points + 2 * margin) * step for points in self.lattice.shape)
+        canvas = F.fold(values, (rows, columns), step, stride=step)[:, 0]
+        start, (height, width) = margin * step, self.lattice.size
+        inner = canvas[:, start : start + height, start : start + width]
         return inner, canvas.flatten(1)
-
-    @property
-    def _places(self) -> int:
-        return self.step if self.fine else 1
 
 
 def _smooth_max(values: Float[Tensor, "masks neighbours cells"]) -> Float[Tensor, "masks cells"]:

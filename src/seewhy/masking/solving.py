@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seewhy.errors import SeewhyError
 from seewhy.masking.memory import Room
 from seewhy.recording import Recording
 
@@ -17,6 +18,7 @@ SETTLED, EVERY = 2e-3, 10  # a lattice that moves less, over as many steps, has 
 class Problem(ABC):
     """One lattice in [0, 1] to be learned for each of `count` questions about pictures.
 
+    Slots, their numbers and their steps are kept on the CPU, so that nothing waits for a GPU.
     - `steps`: at most. - `least`: steps before a lattice may be called settled; None: all.
     """
 
@@ -52,7 +54,8 @@ class Momentum(Rule):
     def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
         """The first step takes the gradient whole."""
         moved = self.momentum * state[:, 0] + (1 - self.dampening) * gradient
-        state[:, 0] = torch.where((step == 0)[:, None, None], gradient, moved)
+        first = (step == 0).to(gradient.device)[:, None, None]
+        state[:, 0] = torch.where(first, gradient, moved)
         return lattices - self.rate * state[:, 0]
 
 
@@ -80,12 +83,12 @@ def solve(
     room: Room,
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
     """The lattices as they were before their last step, and the steps that each took."""
-    like, settings = recording.pixels, recording.settings
+    settings = recording.settings
     lattices = start.clone()
     before, snapshot = lattices.clone(), lattices.clone()
-    state = torch.zeros(problem.count, 2, *problem.shape).to(like)
-    step = torch.zeros(problem.count, dtype=torch.long, device=like.device)
-    waiting = torch.ones(problem.count, dtype=torch.bool, device=like.device)
+    state = lattices.new_zeros(problem.count, 2, *problem.shape)
+    step = torch.zeros(problem.count, dtype=torch.long)
+    waiting = torch.ones(problem.count, dtype=torch.bool)
     while bool(waiting.any()):
         slots = waiting.nonzero()[: room.together, 0]
         gradient = gradients(
@@ -101,11 +104,16 @@ def solve(
         if problem.least is not None:
             checked = slots[step[slots] % EVERY == 0]
             moved = (lattices[checked] - snapshot[checked]).abs().mean((1, 2))
-            waiting[checked] &= (moved > SETTLED) | (step[checked] < problem.least)
+            waiting[checked] &= (moved > SETTLED).cpu() | (step[checked] < problem.least)
             snapshot[checked] = lattices[checked]
         if settings.progress:
             done = int(torch.where(waiting, step, problem.steps).sum())
             settings.progress(done, problem.count * problem.steps)
+    if not bool(before.isfinite().all()):
+        raise SeewhyError(
+            f"{recording.model.name} gave NaN or infinite scores, or gradients of them, to "
+            "pictures behind masks; try precision full, or another baseline"
+        )
     if room.note:
         recording.notes.append(room.note)
     return before, step

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seewhy.incremental import Incremental, NotLocal
+from seewhy.incremental import Incremental
+from seewhy.masking.memory import out_of_memory
 
 TOGETHER = 32  # windows in one forward: tiles are small, and neighbours reach the same places
 
@@ -18,7 +19,8 @@ class Windowed:
     """Runs pictures with windows in which `fill` is seen instead.
 
     - `net`: normalised pixels in, logits out. - `rounding`: the difference, as a share of the
-    largest score, that is no more than rounding. - `tried`: whether it is known to be right.
+    largest score, that is no more than rounding. - `together`: windows in one forward at most.
+    - `tried`: whether it is known to be right.
     """
 
     def __init__(
@@ -27,9 +29,11 @@ class Windowed:
         pictures: Float[Tensor, "pictures channels height width"],
         fill: Float[Tensor, "pictures channels height width"],
         rounding: float,
+        together: int = TOGETHER,
     ):
         self._pictures, self._fill, self._rounding = pictures, fill, rounding
         self._runs = [Incremental(net) for _ in pictures]
+        self._asked = self.together = min(together, TOGETHER)
         self.tried = False
         self.speedup = 1.0
 
@@ -41,15 +45,18 @@ class Windowed:
         seconds: float,
         score: Score,
     ) -> bool:
-        """Whether it gives the same scores in less time; tried on one picture."""
+        """Whether it gives the same scores in less time; tried on one picture.
+
+        `seconds` is by `clock`. What fails here, for whatever reason, can still be run whole.
+        """
         self.tried = True
         one = pictures[:1]
         try:
             self.scores(one, boxes[:1], score)  # what is computed once is not timed
-            begun = time.perf_counter()
+            begun = clock(self._pictures.device)
             found = self.scores(one, boxes, score)
-            spent = time.perf_counter() - begun
-        except NotLocal:
+            spent = clock(self._pictures.device) - begun
+        except Exception:
             return False
         self.speedup = seconds / len(pictures) / spent
         scale = float(expected.abs().amax().clamp_min(1e-6))
@@ -66,24 +73,46 @@ class Windowed:
         kept = _outside(boxes, top, left, size)
         found = []
         for picture in pictures.tolist():
-            parts = []
-            for some in torch.arange(len(boxes)).split(TOGETHER):
-                places = top[some], left[some]
-                seen, hidden = (
-                    _cut(values[picture], *places, size) for values in (self._pictures, self._fill)
-                )
-                patches = torch.where(kept[some], seen, hidden)
-                logits = self._runs[picture](self._pictures[picture, None], patches, *places)
-                parts.append(score(logits, torch.full((len(some),), picture)))
+            parts, done = [], 0
+            while done < len(boxes):
+                some = slice(done, done + self.together)
+                try:
+                    logits = self._logits(picture, top[some], left[some], kept[some])
+                except Exception as error:
+                    if not out_of_memory(error) or self.together == 1:
+                        raise
+                    self.together //= 2
+                    continue
+                parts.append(score(logits, torch.full((len(logits),), picture)))
+                done += len(logits)
             found.append(torch.cat(parts, 1))
         return torch.stack(found, 1)
+
+    def _logits(self, picture: int, top: Tensor, left: Tensor, kept: Tensor) -> Tensor:
+        """Of one picture, with tiles that show what is hidden where they are not `kept`."""
+        size = (kept.shape[2], kept.shape[3])
+        seen, hidden = (
+            _cut(values[picture], top, left, size) for values in (self._pictures, self._fill)
+        )
+        patches = torch.where(kept, seen, hidden)
+        return self._runs[picture](self._pictures[picture, None], patches, top, left)
 
     @property
     def note(self) -> str | None:
         """What to tell the user, where it was used."""
         if not self.tried:
             return None
-        return f"incremental inference, {self.speedup:.1f} times as fast as whole forwards"
+        note = f"incremental inference, {self.speedup:.1f} times as fast as whole forwards"
+        if self.together == self._asked:
+            return note
+        return f"{note}; memory ran out at {self._asked} windows; went on with {self.together}"
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, once the device has done what it was asked for: CUDA goes on while Python does."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _cut(picture: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:

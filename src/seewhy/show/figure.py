@@ -21,7 +21,14 @@ from seewhy.show.sheet import (
     write_below,
     write_title,
 )
-from seewhy.show.text import caption, layer_text, smoothing_text, source_name, target_text
+from seewhy.show.text import (
+    caption,
+    layer_text,
+    number,
+    smoothing_text,
+    source_name,
+    target_text,
+)
 from seewhy.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -64,13 +71,20 @@ def save_png(thing: Explanation | Panel, path: str | Path, dpi: int = 150) -> No
 
 def _draw_picture(sheet: Sheet, explanation: Explanation, index: int, line: int) -> None:
     """The picture as the model saw it, with the predicted class above and its name below."""
-    name, probability = explanation.top(1)[index][0]
+    name, value = explanation.top(1)[index][0]
     axes = sheet.image(rgb(explanation.batch.pixels[index].detach().cpu()), line, 0)
-    write_title(axes, f"{clip(name, 29)} {probability:.2f}", "predicted")
+    said = f"= {number(value)}" if explanation.raw else f"{value:.2f}"
+    write_title(axes, f"{clip(name, 33 - len(said))} {said}", _what_is_first(explanation))
     foot = [source_name(explanation, index)]
     if explanation.logits[index].argmax() != explanation.target[index]:
         foot.append(f"explained: {target_text(explanation, index)}")
     write_below(axes, "\n".join(clip(text, 44) for text in foot))
+
+
+def _what_is_first(explanation: Explanation) -> str:
+    if not explanation.raw:
+        return "predicted"
+    return "highest score" if explanation.logits.shape[1] > 1 else "score"
 
 
 def _draw_map(sheet: Sheet, explanation: Explanation, index: int, line: int, column: int) -> None:

@@ -14,7 +14,8 @@ from seewhy.show.statistics import statistics
 def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
     """Provenance, and per picture its predictions and the map's statistics; valid as JSON.
 
-    A target that is no class has no index and no probability, but a score like any other.
+    A target that is no class has no index and no probability, but a score like any other. Of a
+    model whose outputs are no logits, what is at the top has scores and no probabilities.
     With `maps`, the heatmaps too, as rows of numbers. Numbers have six significant digits;
     NaN and infinities are None, and the statistics count them.
     """
@@ -22,6 +23,7 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
     values = {
         "provenance": vars(explanation.provenance),
         "signed": explanation.signed,
+        "raw": explanation.raw,
         "cost": vars(explanation.cost),
         "notes": explanation.notes,
         "pictures": pictures,
@@ -37,7 +39,10 @@ def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
         "target": {"index": index if index >= 0 else None, "name": one.target_names[0]},
         "score": float(one.score[0]),
         "probability": float(one.probabilities[0]),
-        "top": [{"name": name, "probability": p} for name, p in one.top()[0]],
+        "top": [
+            {"name": name, "score" if one.raw else "probability": value}
+            for name, value in one.top()[0]
+        ],
         "residual": None if one.residual is None else float(one.residual[0]),
         "view": vars(one.batch.views[0]),
         "statistics": vars(statistics(one.heatmap[0])),

@@ -1,6 +1,5 @@
 """A report to read and to hand on: one HTML file that loads nothing from elsewhere."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,19 +112,27 @@ def _picture(panel: Panel, index: int) -> dict[str, Any]:
 
 
 def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
-    """The most probable classes, and what is explained; a score that is no class has no share."""
-    top = explanation.top()[index]
-    rows = [{"name": name, "share": p, "number": f"{p:.3f}", "explained": False} for name, p in top]
-    name, probability = explanation.target_names[index], float(explanation.probabilities[index])
-    score = number(float(explanation.score[index]))
-    if math.isnan(probability):
-        return [*rows, {"name": name, "share": 0.0, "number": score, "explained": True}]
+    """The best classes, and what is explained; only a probability is drawn as a share."""
+    target, name = int(explanation.target[index]), explanation.target_names[index]
+    shares = not explanation.raw
     # Two classes may share a name.
-    if (name, probability) not in top:
-        rows.append({"name": name, "share": probability, "number": f"{probability:.3f}"})
-        top.append((name, probability))
-    rows[top.index((name, probability))]["explained"] = True
+    top = explanation.top()[index]
+    rows = [_row(*one, share=shares) for one in top]
+    if target < 0:
+        score = float(explanation.score[index])
+        return [*rows, _row(name, score, share=False) | {"explained": True}]
+    explained = (name, float(explanation.class_scores[index, target]))
+    if explained not in top:
+        rows.append(_row(*explained, share=shares))
+        top.append(explained)
+    rows[top.index(explained)]["explained"] = True
     return rows
+
+
+def _row(name: str, value: float, share: bool) -> dict[str, Any]:
+    """A line of the table: a probability with its bar, or a score without."""
+    text = f"{value:.3f}" if share else number(value)
+    return {"name": name, "share": value if share else None, "number": text, "explained": False}
 
 
 def _card(explanation: Explanation, index: int) -> dict[str, Any]:

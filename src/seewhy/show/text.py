@@ -40,7 +40,7 @@ def caption(explanation: Explanation, index: int = 0) -> str:
 def target_text(explanation: Explanation, index: int = 0) -> str:
     """The explained class and its probability, "tabby 0.83"; or a score, "layer3:17 = 5.2"."""
     name = explanation.target_names[index]
-    if explanation.target[index] < 0:
+    if not has_probability(explanation, index):
         return f"{name} = {number(float(explanation.score[index]))}"
     return f"{name} {float(explanation.probabilities[index]):.2f}"
 
@@ -48,9 +48,14 @@ def target_text(explanation: Explanation, index: int = 0) -> str:
 def value_text(explanation: Explanation, index: int = 0) -> str:
     """The same at length: "tabby, probability 0.833", "layer3:17, score 5.2"."""
     name = explanation.target_names[index]
-    if explanation.target[index] < 0:
+    if not has_probability(explanation, index):
         return f"{name}, score {number(float(explanation.score[index]))}"
     return f"{name}, probability {float(explanation.probabilities[index]):.3f}"
+
+
+def has_probability(explanation: Explanation, index: int = 0) -> bool:
+    """Whether what is explained is a class of a model whose outputs are logits."""
+    return not explanation.raw and int(explanation.target[index]) >= 0
 
 
 def method_text(explanation: Explanation) -> str:
@@ -74,7 +79,11 @@ def source_name(explanation: Explanation, index: int) -> str:
 
 def picture_name(picture: Picture) -> str:
     """The file name without its folders, or what it came from."""
-    source = picture.source
+    return name_of(picture.source)
+
+
+def name_of(source: str) -> str:
+    """Of what a picture came from the last part."""
     return source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or source
 
 

@@ -18,8 +18,8 @@ def _mean(model: Model, pixels: Tensor) -> Tensor:
 def _blurred(model: Model, pixels: Tensor) -> Tensor:
     sigma = max(1.0, min(pixels.shape[-2:]) / 20)
     # The kernel must fit the picture: reflection padding needs less than a side.
-    kernel = min(2 * round(3 * sigma) + 1, 2 * (min(pixels.shape[-2:]) // 2) - 1)
-    return gaussian_blur(pixels, [max(kernel, 1)] * 2, [sigma] * 2)
+    kernel = min(2 * round(3 * sigma) + 1, 2 * min(pixels.shape[-2:]) - 1)
+    return gaussian_blur(pixels, [kernel] * 2, [sigma] * 2)
 
 
 def _noise(model: Model, pixels: Tensor) -> Tensor:

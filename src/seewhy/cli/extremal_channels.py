@@ -1,0 +1,98 @@
+"""`seewhy extremal-channels`: which channels of a layer suffice for the answer?"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seewhy.channel_masks import STEPS, checked_shares
+from seewhy.channel_masks import extremal_channels as find
+from seewhy.cli.jobs import pictures_of
+from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.progress import progress
+from seewhy.errors import SeewhyError
+from seewhy.images import load_picture
+from seewhy.settings import Settings
+from seewhy.show.channel_masks import SUFFIXES, readable
+
+
+def extremal_channels(
+    pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    layer: str | None = None,
+    shares: str = "0.1",
+    target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
+    together: Annotated[bool, SWITCH] = False,
+    photographs: Path | None = None,
+    steps: int = STEPS,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channels.png"),
+    precision: str = "full",
+    batch_size: int | None = None,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
+    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    model: ModelOptions = MODEL,
+) -> int:
+    """Find the few channels of a layer that keep the answer when all others are set to zero.
+
+    Each of the first ones is shown by the places where it is most active.
+
+    Parameters
+    ----------
+    pictures
+        Picture files, or folders of them.
+    layer
+        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+    shares
+        Of the channels that may be kept, between 0 and 1, with commas between them.
+    target
+        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
+    together
+        The same channels for all pictures, so that they tell about their class.
+    photographs
+        A folder of any number of pictures to show channels in, by default those explained.
+    steps
+        Of the optimisation.
+    output
+        The file to write, by suffix: .png or .json.
+    precision
+        full, or fast: bfloat16.
+    batch_size
+        The most pictures in one forward; by default as many as the device likes best.
+    quiet
+        No progress bar and no summary.
+    as_json
+        Print the numbers as JSON instead of a summary.
+    """
+    wanted = _shares(shares)
+    Settings(precision=precision, most=batch_size)  # knows which there are
+    check_writable(check_suffix(output, SUFFIXES))
+    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    among = None if photographs is None else pictures_of([photographs])
+    with progress(quiet) as tell:
+        found = find(
+            model.open(), loaded, layer, target, wanted,
+            together=together, steps=steps, photographs=among,
+            precision=precision, batch_size=batch_size, progress=tell,
+        )  # fmt: skip
+    found.save(output)
+    if as_json:
+        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+    elif not quiet:
+        print(f"{found.summary()}\nwritten   {output}")
+    for reason in found.peaks.left_out:
+        print(f"seewhy: left out: {reason}", file=sys.stderr)
+    return 2 if found.peaks.left_out else 0
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    try:
+        return checked_shares([float(word) for word in text.split(",") if word.strip()])
+    except ValueError:
+        raise SeewhyError(
+            f"--shares takes numbers between 0 and 1, such as 0.05,0.1, not {text!r}"
+        ) from None
