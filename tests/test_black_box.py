@@ -292,6 +292,20 @@ def test_of_torchvisions_kind_labels_and_scores_count():
     assert of(RED, one_hot) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("as_", [int, np.int64, np.uint8, torch.tensor, np.array])
+def test_a_class_is_any_kind_of_whole_number(as_: Callable):
+    def labelled(pixels: Tensor) -> list[dict[str, Tensor]]:
+        boxes = torch.tensor([RED, GREEN]).float()
+        return [{"boxes": boxes, "labels": torch.tensor([0, 1]), "scores": torch.ones(2)}]
+
+    for detect, expected in [(squares, 0.95 * 0.9 / 0.82**0.5), (labelled, 1.0)]:
+        score = seewhy.detection_score(detect, GREEN, as_(1))(two_squares()[None])
+        assert float(score) == pytest.approx(expected, rel=1e-4)
+    for refused in (-1, np.int64(-1)):
+        with pytest.raises(SeewhyError, match="no class -1"):
+            seewhy.detection_score(labelled, GREEN, refused)
+
+
 @pytest.mark.parametrize(("box", "label"), [(RED, 0), (GREEN, 1)])
 def test_each_object_has_its_map(box: list[int], label: int):
     """What D-RISE and occlusion find is the object that is asked about, not the other."""
@@ -332,6 +346,8 @@ def test_a_real_detector_goes_through():
     e = seewhy.explain(seewhy.black_box(function), pixels, "occlusion", window=32, stride=32)
     assert e.heatmap.shape == (1, 64, 64) and bool(e.heatmap.any())
     torch.testing.assert_close(e.score, torch.tensor([score]), rtol=1e-3, atol=1e-5)
+    e = seewhy.explain(seewhy.black_box(function), pixels, "rise", masks=12)
+    assert bool(e.heatmap.isfinite().all()) and bool(e.heatmap.any())
 
 
 @pytest.mark.parametrize(
@@ -340,6 +356,12 @@ def test_a_real_detector_goes_through():
         (squares, [4, 6, 2, 18], 0, "left, top, right, bottom"),
         (squares, [4, 6, 2], 0, "left, top, right, bottom"),
         (squares, RED, [0.1, 0.2, 0.7], "3 numbers"),
+        (squares, RED, -1, "count from 0; there is no class -1"),
+        (squares, RED, torch.tensor(-2), "no class -2"),
+        (squares, RED, 2, "class 2 is out of range: the detector has 2, 0 to 1"),
+        (squares, RED, np.int64(7), "class 7 is out of range"),
+        (squares, RED, 0.5, "a class or a number for each class, not 0.5"),
+        (squares, RED, "dog", "not 'dog'"),
         (lambda p: [], RED, 0, "0 results"),
         (lambda p: [{"masks": [1]}] * len(p), RED, 0, "no boxes"),
         (lambda p: [{"boxes": [RED]}] * len(p), RED, 0, "no labels"),

@@ -205,3 +205,69 @@ def test_bad_input_ends_in_one_line(options: dict, words: str):
     case = NETWORKS["batch_norm"]
     with pytest.raises(seewhy.SeewhyError, match=words):
         seewhy.extremal_channels(case.model(), case.pixels(), **options)
+
+
+def test_masks_of_a_half_precision_network_are_those_of_its_twin():
+    case = NETWORKS["batch_norm"]
+    twin, net = case.build(), case.build().half()
+    expected = seewhy.extremal_channels(seewhy.Model(twin), case.pixels(2), target=1, steps=20)
+    found = seewhy.extremal_channels(seewhy.Model(net), case.pixels(2), target=1, steps=20)
+    assert found.masks.dtype == torch.float32 and bool(found.masks.isfinite().all())
+    torch.testing.assert_close(found.masks, expected.masks, atol=0.05, rtol=0)
+    torch.testing.assert_close(found.kept, expected.kept, atol=5e-3, rtol=0)
+
+
+class Small(nn.Module):
+    """Memory for so many pictures."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_memory_that_runs_out_is_survived_and_reported(most: int, together: bool):
+    case = NETWORKS["batch_norm"]
+    options = {"target": 1, "shares": (0.2, 0.5, 0.7), "steps": 8, "together": together}
+
+    def of(room: int) -> seewhy.ExtremalChannels:
+        model = seewhy.Model(nn.Sequential(Small(room), case.build()))
+        return seewhy.extremal_channels(
+            model, case.pixels(), "1.2", photographs=case.pixels(), **options
+        )
+
+    found, expected = of(most), of(1000)
+    torch.testing.assert_close(found.masks, expected.masks, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.kept, expected.kept, atol=1e-4, rtol=0)
+    assert torch.equal(found.peaks.picture, expected.peaks.picture)
+    assert not expected.notes and "memory" not in expected.summary()
+    assert any(note.endswith(f"went on with {most}") or most == 5 for note in found.notes)
+    assert found.summary().count("memory ran out") == len(found.notes) > 0
+    assert readable(found)["notes"] == list(found.notes)
+
+
+def test_no_memory_for_one_picture_is_said_in_a_line():
+    case = NETWORKS["batch_norm"]
+    small = Small(1000)
+    model = seewhy.Model(nn.Sequential(small, case.build()))
+    model.anatomy(case.pixels())
+    small.most = 0
+    with pytest.raises(seewhy.SeewhyError, match="one picture of 24x24; give smaller"):
+        seewhy.extremal_channels(model, case.pixels(), "1.2", steps=2)
+
+
+def test_a_mixture_of_questions_does_not_depend_on_the_batches():
+    case = NETWORKS["batch_norm"]
+    model, targets = case.model(), [1, "5:0", 2]
+    found, expected = (
+        seewhy.extremal_channels(model, case.pixels(), "2", targets, steps=5, batch_size=size)
+        for size in (1, None)
+    )
+    torch.testing.assert_close(found.masks, expected.masks, atol=1e-3, rtol=0)
+    assert found.targets == expected.targets

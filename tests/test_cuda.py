@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import seewhy
-from networks import NETWORKS
+from networks import NETWORKS, as_model
 from seewhy.errors import NotApplicable
 from test_contract import METHODS, assert_close, quick
 
@@ -13,17 +13,21 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 HERE = ["batch_norm", "residual_in_place", "concatenation", "grey", "vit"]
 
 
+def on(device: str, network: str) -> seewhy.Model:
+    """In float64 no rounding turns a rectifier, a maximum or a rank."""
+    case = NETWORKS[network]
+    return as_model(case.build().double().to(device), case.shape[0])
+
+
 @pytest.mark.parametrize("network", HERE)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_map_is_that_of_the_cpu(method: str, network: str):
-    case = NETWORKS[network]
-    pixels = case.pixels(2)
-    # In float64 no rounding turns a rectifier, a maximum or a rank.
+    pixels = NETWORKS[network].pixels(2)
     try:
-        expected = seewhy.explain(_model(case), pixels, quick(method))
+        expected = seewhy.explain(on("cpu", network), pixels, quick(method))
     except NotApplicable as reason:
         pytest.skip(f"not applicable: {reason}")
-    found = seewhy.explain(_model(case).to("cuda"), pixels, quick(method))
+    found = seewhy.explain(on("cuda", network), pixels, quick(method))
     assert found.heatmap.device.type == "cpu" and found.provenance.device.startswith("cuda")
     assert_close(found.heatmap.double(), expected.heatmap.double(), 1e-3)
     assert (found.cost.forwards, found.cost.backwards) == pytest.approx(

@@ -262,3 +262,105 @@ def test_networks_that_cannot_be_watched_say_so(compiled: str, method: str):
     else:
         if compiled != "script":
             torch.testing.assert_close(found, seewhy.explain(net, PIXELS, method, 0).heatmap)
+
+
+# Memory that runs out
+
+
+class Room(nn.Module):
+    """Memory for so many pictures; with a graph from the pixels on maybe for fewer."""
+
+    def __init__(self, most: int, recorded: int = 1000):
+        super().__init__()
+        self.most, self.recorded = most, recorded
+
+    def __deepcopy__(self, memo: dict) -> "Room":
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > (self.recorded if x.requires_grad else self.most):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x
+
+
+def tight(most: int, recorded: int | None = None) -> tuple[seewhy.Model, Room]:
+    room = Room(most, most if recorded is None else recorded)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return seewhy.Model(nn.Sequential(room, Body())), room
+
+
+IN_LITTLE_MEMORY: dict[str, dict] = {
+    "grad-cam": {},
+    "lrp-epsilon-plus": {},
+    "smoothgrad": {"samples": 5},
+    "integrated-gradients": {"steps": 6},
+    "occlusion": {"window": 8, "stride": 8},
+    "ablation-cam": {"layer": "1.second"},
+}
+
+
+@pytest.mark.parametrize("method", IN_LITTLE_MEMORY)
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_memory_that_runs_out_is_survived_and_reported(method: str, most: int):
+    """Whatever layout a network that cannot be tried on two pictures runs in."""
+    options = IN_LITTLE_MEMORY[method]
+    found = seewhy.explain(tight(most)[0], PIXELS, method, [0, 1, 2, 3], **options)
+    expected = seewhy.explain(tight(1000)[0], PIXELS, method, [0, 1, 2, 3], **options)
+    scale = float(expected.heatmap.abs().max())
+    torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-3 * scale)
+    assert found.target.tolist() == [0, 1, 2, 3] and len(found.batch) == 4
+    if method != "ablation-cam":  # of which a try on two channels is counted too
+        assert found.cost.forwards == pytest.approx(expected.cost.forwards)
+    assert found.cost.backwards == pytest.approx(expected.cost.backwards)
+    left = min(most, 2)
+    assert f"memory ran out at batches of 4; went on with {left}" in found.notes
+    assert not any("memory" in note for note in expected.notes)
+
+
+def test_memory_runs_out_with_several_questions():
+    asked = seewhy.each(0, 3)
+    found = seewhy.explain(tight(1)[0], PIXELS, "gradient", asked)
+    expected = seewhy.explain(tight(1000)[0], PIXELS, "gradient", asked)
+    torch.testing.assert_close(found.heatmap, expected.heatmap)
+    assert found.target.tolist() == [0] * 4 + [3] * 4
+
+
+def test_what_was_finished_when_memory_ran_out_is_not_done_again():
+    """And goes on with the others at the next pictures."""
+    model, room = tight(1000)
+    told: list[str] = []
+
+    def tell(name: str, share: float) -> None:
+        if name == "smoothgrad":
+            room.most = room.recorded = 1  # a neighbour has taken the memory
+        if share < 1:
+            told.append(name)
+
+    panel = seewhy.compare(model, PIXELS, ["gradient", "smoothgrad"], 0, progress=tell)
+    assert told.count("gradient") == 1
+    for e in panel:
+        assert "memory ran out at batches of 4; went on with 1" in e.notes
+        expected = seewhy.explain(tight(1000)[0], PIXELS, e.method, 0)
+        torch.testing.assert_close(e.heatmap, expected.heatmap, rtol=1e-3, atol=1e-5)
+    told.clear()
+    room.most = room.recorded = 1000
+    seewhy.compare(model, PIXELS, ["gradient", "smoothgrad"], 0, batch_size=2, progress=tell)
+    assert told.count("gradient") == 1 + 2, "the first two pictures, and then one by one"
+
+
+def test_no_memory_for_one_picture_is_said_in_a_line():
+    for explained in (seewhy.explain, seewhy.compare):
+        with pytest.raises(SeewhyError, match="one picture of 16x16; give smaller pic") as caught:
+            explained(tight(0)[0], PIXELS, "gradient")
+        assert "\n" not in str(caught.value) and "--precision fast" in str(caught.value)
+
+
+def test_a_method_that_memory_does_not_hold_leaves_the_others():
+    """Also where it is the graph that all share which is too large."""
+    panel = seewhy.compare(tight(1000, 0)[0], PIXELS, ["gradient", "grad-cam"], 0)
+    assert [e.method for e in panel] == ["grad-cam"] and len(panel["grad-cam"]) == 4
+    ((name, reason),) = panel.skipped
+    assert name == "gradient" and "memory does not hold" in reason
+    expected = seewhy.explain(tight(1000)[0], PIXELS, "grad-cam", 0)
+    torch.testing.assert_close(panel["grad-cam"].heatmap, expected.heatmap, rtol=1e-3, atol=1e-6)

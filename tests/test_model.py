@@ -206,3 +206,15 @@ def test_what_it_says_of_itself():
     assert repr(model) == "Model(mine, 32x48, 2 classes, cpu)"
     assert repr(seewhy.Model(Body())) == "Model(Body, any size, cpu)"
     assert model.dtype == torch.float32 and seewhy.Model(Body().double()).dtype == torch.float64
+
+
+def test_a_network_that_fits_in_memory_with_one_picture_only_runs():
+    class Small(Body):
+        def features(self, x: Tensor) -> Tensor:
+            if len(x) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().features(x)
+
+    model = seewhy.Model(Small())
+    assert model(torch.rand(1, 3, 24, 24)).shape == (1, CLASSES)
+    assert model._memory_format is torch.contiguous_format

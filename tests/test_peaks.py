@@ -140,3 +140,16 @@ def test_no_trace_is_left_on_a_network(network: str, unchanged):
     with unchanged(net):
         peaks = find_peaks(model, case.pixels(3), model.find_layer(case.pixels()), 2, Settings())
     assert peaks.activity.shape[0] == 2
+
+
+def test_memory_that_runs_out_is_survived_and_reported():
+    class Small(Reds):
+        def forward(self, x):
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    peaks = find_peaks(seewhy.Model(Small()), spotted(), "maps", 3, Settings())
+    check(peaks)
+    assert peaks.notes == ("memory ran out at batches of 16; went on with 2",)
+    assert find_peaks(seewhy.Model(Reds()), spotted(), "maps", 3, Settings()).notes == ()

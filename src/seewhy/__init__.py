@@ -91,9 +91,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found
-    return found
+    home = import_module(f"{__name__}.{_HOME[name]}")
+    # All of them: an import puts the module at its own name, and `black_box` is a function too.
+    globals().update({each: getattr(home, each) for each in _HOMES[_HOME[name]]})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ Methods that need scores alone work on them; all others say that there are no gr
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def black_box(
 def detection_score(
     detect: Callable[[Tensor], Sequence[Mapping[str, Any]]],
     box: Numbers,
-    class_scores: int | Numbers,
+    class_scores: SupportsIndex | Numbers,
 ) -> Function:
     """How well a detector still finds one object, as a function for `black_box`.
 

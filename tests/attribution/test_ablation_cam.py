@@ -121,6 +121,10 @@ def test_what_comes_before_the_layer_is_run_once():
     assert sum(before.seen) == 2 + 2 + 1 + 2
     assert sum(after.seen) == 2 + 2 + 2 + 2 * 33
     assert e.cost.forwards == 1 + (2 + 2 + 2 * 33) / 2
+    shared = "forwards are counted whole; what comes before 2 is shared by many"
+    assert shared in e.notes
+    whole = seewhy.explain(model, pixels, "ablation-cam", "4:0", layer="2")
+    assert shared not in whole.notes and whole.cost.forwards == 1 + 33
 
 
 def test_channels_that_are_zero_are_left_out():
@@ -158,11 +162,11 @@ def test_hidden_units_edits_and_several_questions():
     torch.testing.assert_close(found, weights, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("short", [True, False])
-def test_memory_that_runs_out_is_survived(short: bool):
+@pytest.mark.parametrize(("short", "most"), [(True, 3), (False, 3), (True, 1), (False, 1)])
+def test_memory_that_runs_out_is_survived(short: bool, most: int):
     class Small(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            if len(x) > 3:
+            if len(x) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return x
 

@@ -181,6 +181,29 @@ def test_the_note_says_how_good_the_fit_is():
     assert 55 < int(notes[1].split("explains ")[1].split(" %")[0]) < 85
 
 
+@pytest.mark.parametrize("method", ["lime", "kernel-shap"])
+def test_the_note_says_where_the_score_does_not_change(method: str):
+    """Instead of what share of rounding the fit explains."""
+
+    class Still(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            bright = (x.mean((1, 2, 3)) - 0.4).clamp(min=0)  # none of the dark picture
+            rounding = 1e-7 * x.mean((1, 2, 3))
+            return torch.stack([0.3 + rounding, 0.3 + bright], 1)
+
+    def note(target: int, pixels: Tensor) -> str:
+        options = {"segments": 9, "score": "logit", "samples": 60, "fill": "black"}
+        return seewhy.explain(seewhy.Model(Still()), pixels, method, target, **options).notes[0]
+
+    bright, dark = torch.full((1, 3, 48, 48), 0.9), torch.full((1, 3, 48, 48), 0.1)
+    both = torch.cat([bright, dark])
+    assert note(0, both) == "9 segments; the score does not change, whatever is hidden"
+    assert note(1, dark) == "9 segments; the score does not change, whatever is hidden"
+    said = note(1, both)
+    assert said.endswith("the score of 1 of 2 pictures does not change, whatever is hidden")
+    assert said.startswith(note(1, bright)) and "% of the variance" in said
+
+
 def test_the_first_sample_is_the_picture_and_others_depend_on_seed_and_number():
     few, many = LIME(samples=20).design(9, 3), LIME(samples=50).design(9, 3)
     assert bool(many.shown[0].all()) and float(many.weights[0]) == 1.0

@@ -117,6 +117,7 @@ class _Meaningful(Problem):
 
     def losses(self, slots: Tensor, lattices: Tensor, step: Tensor) -> Tensor:
         """The probability, the area and the roughness."""
+        slots = slots.to(lattices.device)
         deletes = self._method.game == "delete"
         pictures = slots % len(self._recording.pixels)
         seen = self._seen.apply(pictures, self.up_sampled(lattices))
