@@ -1,8 +1,6 @@
 """Print the table: `python -m benchmarks`."""
 
 import argparse
-import json
-import platform
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.attribution import Case, cases
+from benchmarks.keeping import keep
 
 
 def main() -> None:
@@ -22,8 +21,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also keep the figures here")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
     print(f"torch {torch.__version__}, {given.threads} threads, float32, 224 px\n")
     print("| case | network | batch | ours, s | peer | peer, s | ours / peer |")
     print("|---|---|---|---|---|---|---|")
@@ -32,7 +29,7 @@ def main() -> None:
             row = _measured(case)
             print(_line(row), flush=True)
             if given.json:
-                _keep(row, given.json, given.threads)
+                keep(row, given.json, ("case", "network", "batch", "peer"))
 
 
 def _measured(case: Case) -> dict[str, Any]:
@@ -54,15 +51,6 @@ def _line(row: dict[str, Any]) -> str:
         f"| {row['case']} | {row['network']} | {row['batch']} | {ours:.3f} "
         f"| {row['peer']} | {peer:.3f} | {row['ratio']:.2f} |"
     )
-
-
-def _keep(row: dict[str, Any], file: Path, threads: int) -> None:
-    """Put the row into the file, in the place of an older one of the same case."""
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
-    key = ("case", "network", "batch", "peer")
-    rows = [old for old in rows if [old[k] for k in key] != [row[k] for k in key]]
-    about = {"torch": torch.__version__, "threads": threads, "machine": platform.machine()}
-    file.write_text(json.dumps({**about, "rows": [*rows, row]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,71 +1,113 @@
 """Methods that change the input, beside bare inference and peers.
 
-`python -m benchmarks.perturbation` prints three tables: how many pictures a second are scored, as
-a share of bare inference in the same precision; the time beside captum's occlusion and
-pytorch-grad-cam's Score-CAM, each at the best of several batch sizes; and incremental inference
-beside whole forwards of ours.
+`python -m benchmarks.perturbation --images FOLDER --weights FILE` prints three tables: how many
+pictures a second are scored, as a share of bare inference in the same precision; the time beside
+captum's occlusion and pytorch-grad-cam's Score-CAM, each at the best of several batch sizes; and
+incremental inference beside whole forwards of ours.
 """
 
 import argparse
-import time
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
-from captum.attr import Occlusion
-from pytorch_grad_cam import ScoreCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 from torchvision.models import get_model
 
 import seewhy
+from benchmarks.keeping import Row, clock, show
 from seewhy.incremental import Incremental
 from seewhy.inference import Inference, prepare
 from seewhy.session import borrowed
 
-BATCH = 8
+BATCH = {"cpu": 8, "cuda": 256}  # of bare inference, as ours are
+PEERS = {"cpu": (1, 8, 32), "cuda": (32, 256)}  # batch sizes
 WINDOW, STRIDE = 16, 8
+TOGETHER = 32  # windows in one forward
+PRECISIONS = ("full", "fast")
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.perturbation")
-    parser.add_argument("--weights", help="of SqueezeNet 1.1; random without")
+    parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--weights", required=True, help="of SqueezeNet 1.1")
     parser.add_argument("--networks", default="squeezenet1_1,googlenet,resnet50,vgg16")
     parser.add_argument("--pictures", type=int, default=2)
     parser.add_argument("--masks", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--json", type=Path, help="also keep the figures here")
     given = parser.parse_args()
-    torch.set_num_threads(2)
-    model = seewhy.open_model("torchvision/squeezenet1_1", weights=given.weights or "random")
-    pixels = torch.rand(given.pictures, 3, 224, 224)
-    throughput(model, pixels, given.masks)
-    beside_peers(model, pixels[:1])
-    for name in given.networks.split(","):
-        incremental(name)
-
-
-def throughput(model: seewhy.Model, pixels: Tensor, masks: int) -> None:
-    """Pictures a second as a share of bare inference."""
-    print("| method | precision | bare, ms a picture | ours, ms a picture | share |")
-    print("|---|---|---|---|---|")
-    methods = {"rise": {"masks": masks}, "occlusion": {"window": 40, "stride": 8}, "score-cam": {}}
-    for precision in ("full", "fast"):
-        for name, options in methods.items():
-            begun = time.perf_counter()
-            e = seewhy.explain(model, pixels, name, precision=precision, **options)
-            ours = (time.perf_counter() - begun) / (len(pixels) * e.cost.forwards)
-            bare = _bare(model, precision, int(len(pixels) * e.cost.forwards))
-            figures = f"{1e3 * bare:.2f} | {1e3 * ours:.2f} | {bare / ours:.2f}"
-            print(f"| {name} | {precision} | {figures} |", flush=True)
-
-
-def beside_peers(model: seewhy.Model, pixels: Tensor) -> None:
-    """Seconds beside the best setting of the peer, and how well bfloat16 ranks."""
-    print(
-        "\n| method | peer | peer, s | ours, s | times | bfloat16, s | times | rank correlation |"
+    torch.set_num_threads(given.threads)
+    model = seewhy.open_model(
+        "torchvision/squeezenet1_1", weights=given.weights, device=given.device
     )
-    print("|---|---|---|---|---|---|---|---|")
+    found = sorted(given.images.glob("*.jpg"))
+    files = found[:: max(1, len(found) // given.pictures)][: given.pictures]
+    pixels = model.prepare([str(file) for file in files]).pixels
+    key = ("case", "precision", "network", "peer")
+    show(throughput(model, pixels, given.masks, given.runs), given.json, key)
+    show(beside_peers(model, pixels[:1]), given.json, key)
+    names = given.networks.split(",")
+    show((incremental(n, pixels[:1], given.device) for n in names if n), given.json, key)
+
+
+def throughput(model: seewhy.Model, pixels: Tensor, masks: int, runs: int) -> Iterator[Row]:
+    """Variants a second as a share of bare inference, which is run between our batches."""
+    methods = {"rise": {"masks": masks}, "occlusion": {"window": 40, "stride": 8}, "score-cam": {}}
+    for precision in PRECISIONS:
+        for name, options in methods.items():
+            method = seewhy.methods()[name](**options)
+            _in_turn(model, pixels, method, precision)  # what is done once is not timed
+            bare, ours = zip(
+                *(_in_turn(model, pixels, method, precision) for _ in range(runs)), strict=True
+            )
+            yield {
+                "case": f"{name}, throughput",
+                "precision": precision,
+                "bare, ms a variant": 1e3 * statistics.median(bare),
+                "ours, ms a variant": 1e3 * statistics.median(ours),
+                "share": statistics.median(b / o for b, o in zip(bare, ours, strict=True)),
+            }
+
+
+def _in_turn(
+    model: seewhy.Model, pixels: Tensor, method: seewhy.Method, precision: str
+) -> tuple[float, float]:
+    """Seconds a variant of bare inference, and of ours: a machine that drifts drifts for both."""
+    size = BATCH[model.device.type]
+    with borrowed(model.net), torch.no_grad():
+        net = prepare(model, pixels[:1], precision)
+        batch = net.model.laid_out(net.normalised(pixels[:1].repeat(size, 1, 1, 1)))
+        net.logits(batch)
+    spent = count = 0.0
+
+    def bare(*_: object) -> None:
+        nonlocal spent, count
+        begun = clock()
+        with torch.no_grad():
+            net.logits(batch)
+            net.logits(batch)
+        spent += clock() - begun
+        count += 2 * size
+
+    begun = clock()
+    e = seewhy.explain(model, pixels, method, precision=precision, progress=bare)
+    ours = clock() - begun - spent
+    return spent / count, ours / (len(pixels) * e.cost.forwards)
+
+
+def beside_peers(model: seewhy.Model, pixels: Tensor) -> Iterator[Row]:
+    """Seconds beside the best setting of the peer, and how well bfloat16 ranks."""
+    from captum.attr import Occlusion
+    from pytorch_grad_cam import ScoreCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
     net = model.net.eval()
-    normal = (pixels - model.mean) / model.std
+    normal = model.normalised(pixels).contiguous()
     target = int(model(pixels).argmax(1))
     layer = model.find_layer(pixels)
 
@@ -85,45 +127,55 @@ def beside_peers(model: seewhy.Model, pixels: Tensor) -> None:
         ("captum", "occlusion", occlusion),
         ("pytorch-grad-cam", "score-cam", score_cam),
     ):
-        theirs = min(_seconds(run, batch) for batch in (1, 8, 32))
+        theirs = min(_seconds(run, batch) for batch in PEERS[model.device.type])
         maps, spent = [], []
-        for precision in ("full", "fast"):
-            begun = time.perf_counter()
+        for precision in PRECISIONS:
+            begun = clock()
             e = seewhy.explain(model, pixels, name, target, precision=precision, **ours[name])
-            spent.append(time.perf_counter() - begun)
+            spent.append(clock() - begun)
             maps.append(e.heatmap.flatten())
-        print(
-            f"| {name} | {peer} | {theirs:.2f} | {spent[0]:.2f} | {theirs / spent[0]:.1f} "
-            f"| {spent[1]:.2f} | {theirs / spent[1]:.1f} | {_rank_correlation(*maps):.3f} |",
-            flush=True,
-        )
+        yield {
+            "case": name,
+            "peer": peer,
+            "peer, s": theirs,
+            "ours, s": spent[0],
+            "times": theirs / spent[0],
+            "bfloat16, s": spent[1],
+            "times in bfloat16": theirs / spent[1],
+            "rank correlation": _rank_correlation(*maps),
+        }
 
 
-def incremental(name: str) -> None:
+def incremental(name: str, pixels: Tensor, device: str) -> Row:
     """Windows by incremental inference, beside whole forwards of ours."""
     options = {"init_weights": False} if name == "googlenet" else {}
-    model = seewhy.Model(get_model(name, weights=None, **options).eval(), name=name)
-    picture = torch.rand(1, 3, 224, 224)
-    starts = torch.arange(0, 224 - WINDOW + 1, STRIDE)
+    net = get_model(name, weights=None, **options).eval().to(device)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    model = seewhy.Model(net, mean=mean, std=std, name=name)
+    starts = torch.arange(0, 224 - WINDOW + 1, STRIDE, device=device)
     top, left = (g.flatten() for g in torch.meshgrid(starts, starts, indexing="ij"))
+    whole = _bare(model, pixels, "full")
     with borrowed(model.net), torch.no_grad():
-        net = prepare(model, picture)
-        normal = net.normalised(picture)
-        whole = _bare(model, "full", 64)
-        run = Incremental(net.logits)
-        patches = torch.zeros(32, 3, WINDOW, WINDOW)
+        fast = prepare(model, pixels)
+        normal = fast.normalised(pixels)
+        run = Incremental(fast.logits)
+        patches = torch.zeros(TOGETHER, 3, WINDOW, WINDOW, device=device)
         run(normal, patches[:1], top[:1], left[:1])
-        begun, wrong = time.perf_counter(), 0.0
-        parts = list(torch.arange(len(top)).split(32))
+        begun, wrong = clock(), 0.0
+        parts = torch.arange(len(top), device=device).split(TOGETHER)
         found = [run(normal, patches[: len(p)], top[p], left[p]) for p in parts]
-        spent = (time.perf_counter() - begun) / len(top)
+        spent = (clock() - begun) / len(top)
         for part, logits in list(zip(parts, found, strict=True))[::6]:
-            wrong = max(wrong, _apart(net, normal, top[part[:4]], left[part[:4]], logits[:4]))
-    print(
-        f"{name}: {len(top)} windows of {WINDOW} px; whole {1e3 * whole:.1f} ms, incremental "
-        f"{1e3 * spent:.1f} ms: {whole / spent:.2f} times, largest relative difference {wrong:.0e}",
-        flush=True,
-    )
+            wrong = max(wrong, _apart(fast, normal, top[part[:4]], left[part[:4]], logits[:4]))
+    whole = (whole + _bare(model, pixels, "full")) / 2
+    return {
+        "case": f"{len(top)} windows of {WINDOW} px",
+        "network": name,
+        "whole, ms a window": 1e3 * whole,
+        "incremental, ms": 1e3 * spent,
+        "times": whole / spent,
+        "largest relative difference": wrong,
+    }
 
 
 def _apart(net: Inference, normal: Tensor, top: Tensor, left: Tensor, found: Tensor) -> float:
@@ -134,23 +186,29 @@ def _apart(net: Inference, normal: Tensor, top: Tensor, left: Tensor, found: Ten
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def _bare(model: seewhy.Model, precision: str, count: int) -> float:
+def _bare(model: seewhy.Model, pixels: Tensor, precision: str) -> float:
     """Seconds a picture of bare inference: the network alone, on a batch that is there already."""
+    size = BATCH[model.device.type]
     with borrowed(model.net), torch.no_grad():
-        net = prepare(model, torch.rand(1, 3, 224, 224), precision)
-        batch = net.model.laid_out(net.normalised(torch.rand(BATCH, 3, 224, 224)))
+        net = prepare(model, pixels[:1], precision)
+        many = pixels[:1].repeat(size, 1, 1, 1)
+        batch = net.model.laid_out(net.normalised(many))
         net.logits(batch)
-        rounds = max(4, min(40, count // BATCH))
-        begun = time.perf_counter()
-        for _ in range(rounds):
-            net.logits(batch)
-        return (time.perf_counter() - begun) / (rounds * BATCH)
+        rounds = 4
+        while True:  # for two seconds at least
+            begun = clock()
+            for _ in range(rounds):
+                net.logits(batch)
+            spent = clock() - begun
+            if spent > 2:
+                return spent / (rounds * size)
+            rounds *= 2
 
 
 def _seconds(run: Callable[[int], None], batch: int) -> float:
-    begun = time.perf_counter()
+    begun = clock()
     run(batch)
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def _rank_correlation(one: Tensor, other: Tensor) -> float:

@@ -19,12 +19,6 @@ SAMPLES = {
     "kernel-shap": {"samples": 500},
 }
 
-# Their rows are still to be measured: they need hundreds of forwards a scene.
-UNMEASURED = {
-    "ablation-cam", "extremal-perturbation", "kernel-shap", "lime", "meaningful-perturbation",
-    "occlusion", "rise", "score-cam",
-}  # fmt: skip
-
 PAGES = Path(__file__).parent / "attribution"
 
 
@@ -48,11 +42,6 @@ class Family:
         """The methods that are there."""
         known = seewhy.methods()
         return [name for name in self.methods if name in known]
-
-    @property
-    def measured(self) -> list[str]:
-        """The methods that its table lists."""
-        return [name for name in self.registered if name not in UNMEASURED]
 
     @property
     def asked(self) -> list[Method]:

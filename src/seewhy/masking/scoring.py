@@ -21,7 +21,8 @@ from seewhy.recording import Recording
 from seewhy.scores import Outputs
 from seewhy.variants import Unwatched
 
-TOGETHER = 32  # masks made, and handed out, at a time
+# Masks made, and handed out, at a time; many forwards at once are what fills an accelerator.
+TOGETHER, TOGETHER_ON_ACCELERATORS = 32, 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Scored:
         self._fill = self._variants.prepared(fill).contiguous()
         self._room = Room(recording.settings, recording.pixels)
         self._windowed: Windowed | None = None
-        if isinstance(self._variants, Unwatched) and masks.count > TOGETHER:
+        here = fill.device.type == "cpu"
+        self._together = TOGETHER if here else TOGETHER_ON_ACCELERATORS
+        if isinstance(self._variants, Unwatched) and masks.count > self._together:
             net = recording.inference
             laid_out = self.recording.model.laid_out(self._picture)
             self._windowed = Windowed(
@@ -77,11 +80,11 @@ class Scored:
 
     def __iter__(self) -> Iterator[Block]:
         count = self.masks.count
-        for start in range(0, count, TOGETHER):
+        for start in range(0, count, self._together):
             pictures = (~self.finished).nonzero()[:, 0]
             if not len(pictures):
                 break
-            numbers = range(start, min(start + TOGETHER, count))
+            numbers = range(start, min(start + self._together, count))
             with torch.no_grad():
                 masks = _rows(self.masks.of(numbers).to(self._picture.device), pictures)
                 scores = self._hidden(pictures, numbers, masks)
