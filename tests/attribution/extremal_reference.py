@@ -72,3 +72,61 @@ def _at_strength(pyramid: Tensor, strength: Tensor) -> Tensor:
     part = place - low
     pick = lambda level: pyramid.gather(0, level[None, None].expand(1, 3, -1, -1))[0]  # noqa: E731
     return (1 - part) * pick(low) + part * pick(low + 1)
+
+
+def exact_mask(score, x: Tensor, area: float, steps: int, of: int) -> Tensor:
+    """Our way: the mask [height, width] of one picture after so many steps `of` a schedule."""
+    height, width = x.shape[-2:]
+    scale = min(height, width) / 224
+    step, sigma = max(1, round(7 * scale)), max(1.0, 21 * scale)
+    rows, columns = math.ceil(height / step), math.ceil(width / step)
+    across = _distances(height, width, rows, columns, step)
+    weights = torch.exp(-0.5 * (across / sigma) ** 2)
+    weights = weights / weights.sum((2, 3), keepdim=True)
+    strength = 20 * scale
+    kernel = min(2 * round(3 * strength) + 1, 2 * min(height, width) - 1)
+    hidden = gaussian_blur(x, [kernel, kernel], [strength, strength])
+    blend = lambda m: m * x + (1 - m) * hidden  # noqa: E731
+    rise = torch.zeros(rows, columns).double()
+    for level in (0.2, 0.4, 0.6, 0.8):
+        m = torch.full((rows, columns), level).double().requires_grad_()
+        field = (weights * m).sum((2, 3))
+        rise += torch.autograd.grad(score(blend(field)), m)[0]
+    m = (0.5 + 0.2 * (rise - rise.mean()) / rise.std()).clamp(0, 1).requires_grad_()
+    optimiser = torch.optim.Adam([m], lr=0.1, betas=(0.9, 0.99), eps=1e-5)
+    for t in range(steps):
+        softness = 0.02 * 0.05 ** (t / (of - 1))
+        mask = _of_area((weights * m).sum((2, 3)), area, softness)
+        seen = blend(mask)
+        optimiser.param_groups[0]["lr"] = 0.1 * 0.1 ** (t / of)
+        optimiser.zero_grad()
+        (-score(seen.flip(-1) if t % 2 else seen)).backward()
+        before = m.detach().clone()
+        optimiser.step()
+        with torch.no_grad():
+            m.clamp_(0, 1)
+    return _of_area((weights * before).sum((2, 3)), area, 0.02)
+
+
+def _of_area(field: Tensor, area: float, softness: float) -> Tensor:
+    """sigmoid((F - tau) / softness) with this mean; a last step of Newton knows how tau moves."""
+    low, high = field.detach().min() - 1, field.detach().max() + 1
+    for _ in range(80):
+        tau = (low + high) / 2
+        large = torch.sigmoid((field.detach() - tau) / softness).mean() > area
+        low, high = (tau, high) if large else (low, tau)
+    mask = torch.sigmoid((field - tau) / softness)
+    slope = (mask * (1 - mask)).mean().detach() / softness
+    return torch.sigmoid((field - tau - (mask.mean() - area) / slope) / softness)
+
+
+def _distances(height: int, width: int, rows: int, columns: int, step: int) -> Tensor:
+    """From the middle of each pixel to each lattice point, in the middle of its cell."""
+    apart = torch.zeros(height, width, rows, columns).double()
+    for i in range(rows):
+        for j in range(columns):
+            y, x = (i + 0.5) * step, (j + 0.5) * step
+            down = (torch.arange(height).double() + 0.5 - y) ** 2
+            across = (torch.arange(width).double() + 0.5 - x) ** 2
+            apart[:, :, i, j] = (down[:, None] + across).sqrt()
+    return apart
