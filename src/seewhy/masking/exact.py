@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seewhy.masking.smooth import Lattice
 
-HALVINGS = 24  # of the interval in which tau lies
+HALVINGS = 32  # of the interval in which tau lies
 FAR = 10.0  # softnesses from the threshold at which a mask is 0 or 1
 
 
