@@ -355,6 +355,51 @@ def test_a_network_that_does_not_bear_windows_is_explained_all_the_same():
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
 
 
+def test_a_network_that_is_local_no_longer_is_run_whole(monkeypatch):
+    """It looked at no value while it was tried, and does after that."""
+
+    refused = []
+
+    class LooksLater(Body):
+        looks = False
+
+        def features(self, x: Tensor) -> Tensor:
+            x = super().features(x)
+            if LooksLater.looks:
+                try:
+                    with torch._C.DisableTorchFunctionSubclass():
+                        x.exp()
+                except NotLocal:
+                    refused.append(x)
+                    raise
+            return x
+
+    def is_quicker(windows: Windowed, *_: object) -> bool:
+        windows.tried = LooksLater.looks = True
+        return True
+
+    pixels = torch.rand(1, 3, 24, 24)
+    net = LooksLater().eval()
+    whole = seewhy.explain(as_model(net), pixels, "occlusion", window=4, stride=2)
+    monkeypatch.setattr(Windowed, "is_quicker", is_quicker)
+    found = seewhy.explain(as_model(net), pixels, "occlusion", window=4, stride=2)
+    assert len(refused) == 1
+    torch.testing.assert_close(found.heatmap, whole.heatmap, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["rise", "lime", "kernel-shap", "score-cam", "occlusion"])
+def test_scores_that_are_not_finite_end_in_one_line(method: str):
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * float("nan") if len(x) > 1 else x
+
+    model = as_model(nn.Sequential(Fails(), NETWORKS["batch_norm"].build()))
+    model._memory_format = torch.contiguous_format  # that choice is tried on two pictures
+    with pytest.raises(seewhy.SeewhyError, match="NaN or infinite scores") as error:
+        run(model, torch.rand(1, 3, 24, 24), method)
+    assert "\n" not in str(error.value)
+
+
 def test_nothing_waits_for_the_device_between_forwards():
     """No number is read from a tensor, which on a GPU would wait for all that is under way."""
 

@@ -4,24 +4,34 @@
     curve = seewhy.response_curve(model, e)
     curve.kept[0]             # the probability that each area keeps, seen alone
     curve.enough(0.5)         # the smallest area that keeps half of it
+    curve.save("enough.png")  # what the network saw, and the curve
 
 Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485, section 4.1.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seewhy.attribution.extremal_perturbation import areas_of
-from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.explaining import as_model
 from seewhy.explanation import Explanation
+from seewhy.images import Batch
+from seewhy.masking.memory import Room, out_of_memory
 from seewhy.masking.perturbations import perturbation
 from seewhy.masking.smooth import hardened
 from seewhy.model import Model
 from seewhy.session import borrowed
+from seewhy.settings import Settings
+from seewhy.targets import Target, hidden_of, questions
+
+NO_CLASS = "response_curve() is about the probability of a class"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,45 +40,157 @@ class ResponseCurve:
 
     - `areas`: shares of the picture, exactly. - `kept`: per picture and area. - `whole`: with the
     whole picture. It can be less: what is around an object may speak against it.
+    - `masks`: what was seen. - `hidden`: what the network saw in place of the rest, as
+    `perturbation` says. - `targets`: the classes in words. - `notes`: what has been found out on
+    the way.
     """
 
+    model: str
     areas: tuple[float, ...]
     kept: Float[Tensor, "pictures areas"]
     whole: Float[Tensor, " pictures"]
+    batch: Batch
+    masks: Bool[Tensor, "pictures areas height width"]
+    hidden: Float[Tensor, "pictures channels height width"]
+    perturbation: str
+    targets: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def suffices(self, share: float = 0.5) -> Bool[Tensor, "pictures areas"]:
+        """Whether an area keeps this share of the probability."""
+        return self.kept >= checked_share(share) * self.whole[:, None]
 
     def enough(self, share: float = 0.5) -> Float[Tensor, " pictures"]:
         """The smallest area that keeps this share of the probability; NaN where none does."""
         areas = torch.tensor(self.areas).expand_as(self.kept)
-        suffices = self.kept >= share * self.whole[:, None]
-        smallest = areas.masked_fill(~suffices, torch.inf).amin(1)
+        smallest = areas.masked_fill(~self.suffices(share), torch.inf).amin(1)
         return smallest.masked_fill(smallest.isinf(), torch.nan)
 
+    def seen(self, picture: int, area: int) -> Float[Tensor, "channels height width"]:
+        """A picture as the network saw it, with the area of this number."""
+        pixels = self.batch.pixels[picture].detach().cpu().float()
+        return torch.where(self.masks[picture, area], pixels, self.hidden[picture])
 
-def response_curve(model: "Model | nn.Module | str", explanation: Explanation) -> ResponseCurve:
+    def summary(self, share: float = 0.5) -> str:
+        """A line a picture: what each area keeps, and the smallest that is enough."""
+        from seewhy.show.responses import summary
+
+        return summary(self, share)
+
+    def save(self, path: str | Path, share: float = 0.5) -> Path:
+        """Save by suffix: .png (figure) or .json (areas and what they keep)."""
+        from seewhy.show.responses import save
+
+        return save(self, path, share)
+
+    def show(self, share: float = 0.5) -> Any:
+        """A matplotlib figure: each picture, what was seen of it, and the curve."""
+        from seewhy.show.responses import figure
+
+        return figure(self, share)
+
+
+def response_curve(
+    model: "Model | nn.Module | str", explanation: Explanation, *, batch_size: int | None = None
+) -> ResponseCurve:
     """What each mask of an extremal perturbation keeps, when it is cut to its area exactly.
 
-    Raises NotApplicable for other methods, for targets that are no class, and for models whose
-    outputs are no logits.
+    - `batch_size`: the most pictures in one forward; None: as many as the device likes best.
+
+    All is computed in the network's own type, also where masks were learned in another. Raises
+    NotApplicable for other methods, for targets that are no class, and for models whose outputs
+    are no logits.
     """
     parameters = explanation.provenance.parameters
     if "areas" not in parameters:
         raise NotApplicable("response_curve() needs an explanation by extremal-perturbation")
     if explanation.raw or bool((explanation.target < 0).any()):
-        raise NotApplicable("response_curve() is about the probability of a class")
+        raise NotApplicable(NO_CLASS)
     if parameters["variant"] == "delete":
         raise NotApplicable("masks that delete keep nothing; ask with variant preserve or dual")
     opened, areas = as_model(model), areas_of(parameters["areas"])
-    pixels = explanation.batch.pixels.detach().to(opened.device, opened.dtype)
-    if len(pixels) != len(explanation):
+    if len(explanation.batch) != len(explanation):
         raise SeewhyError("response_curve() takes one question; index the explanation first")
-    seen = perturbation(parameters["perturbation"], opened, pixels)
-    pictures = torch.arange(len(pixels), device=pixels.device)
-    kept = []
-    with borrowed(opened.net), torch.no_grad():
-        for i, area in enumerate(areas):
-            masks = hardened(explanation.attribution[:, i].to(pixels), area)
-            logits = torch.cat(
-                [opened.forward(seen.apply(some, masks[some])) for some in pictures.split(8)]
-            )
-            kept.append(replace(explanation, logits=logits.float().cpu()).probabilities)
-    return ResponseCurve(areas, torch.stack(kept, 1), explanation.probabilities)
+    masks = torch.stack(
+        [hardened(explanation.attribution[:, i], area) for i, area in enumerate(areas)], 1
+    ).bool()
+    name = parameters["perturbation"]
+    kept, whole, hidden, note = _answers(opened, explanation, masks, name, batch_size)
+    return ResponseCurve(
+        model=explanation.provenance.model,
+        areas=areas,
+        kept=kept,
+        whole=whole,
+        batch=explanation.batch,
+        masks=masks,
+        hidden=hidden,
+        perturbation=name,
+        targets=tuple(explanation.target_names),
+        notes=(*explanation.notes, *([note] if note else [])),
+    )
+
+
+def check_class(model: Model, batch: Batch, target: Target) -> None:
+    """Raise NotApplicable for a target that is no class, before any mask is learned."""
+    asked = [one for question in questions(target, len(batch), model, batch.pixels) for one in question]
+    if model.raw or hidden_of(asked):
+        raise NotApplicable(NO_CLASS)
+
+
+def checked_share(share: float) -> float:
+    """A share of the probability; raises SeewhyError unless it is above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise SeewhyError(f"the share that is enough is above 0 and at most 1, not {share}")
+    return share
+
+
+def _answers(
+    model: Model,
+    explanation: Explanation,
+    masks: Bool[Tensor, "pictures areas height width"],
+    name: str,
+    batch_size: int | None,
+) -> tuple[Tensor, Tensor, Tensor, str | None]:
+    """Probabilities with each area, those with the whole, and what was seen for the rest."""
+    pictures, done = explanation.batch.pixels.detach(), 0
+    room = Room(Settings(most=batch_size), pictures)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with borrowed(model.net), torch.no_grad():
+        while done < len(pictures):
+            some = slice(done, done + room.together)
+            try:
+                parts.append(_of_some(model, explanation, masks, name, some))
+            except Exception as error:
+                if room.shrink(error):
+                    continue
+                if out_of_memory(error):
+                    raise TooLarge(model.name, *pictures.shape[-2:]) from None
+                raise
+            done += room.together
+    kept, whole, hidden = (torch.cat(column) for column in zip(*parts, strict=True))
+    return kept, whole, hidden, room.note
+
+
+def _of_some(
+    model: Model,
+    explanation: Explanation,
+    masks: Bool[Tensor, "pictures areas height width"],
+    name: str,
+    some: slice,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for some of the pictures."""
+    pixels = explanation.batch.pixels[some].detach().to(model.device, model.dtype)
+    target = explanation.target[some]
+    hidden = perturbation(name, model, pixels).hidden
+
+    def probability(seen: Tensor) -> Float[Tensor, " pictures"]:
+        return _probabilities(model.forward(seen).float().cpu(), target)
+
+    kept = [
+        probability(torch.where(mask[:, None].to(pixels.device), pixels, hidden))
+        for mask in masks[some].unbind(1)
+    ]
+    return torch.stack(kept, 1), probability(pixels), hidden.float().cpu()
