@@ -43,6 +43,12 @@ def test_our_masks_are_those_of_a_plain_loop():
     assert torch.allclose(found.mean((1, 2)), torch.tensor([0.1, 0.3]).double(), atol=1e-4)
 
 
+def test_smooth_maxima_are_pulled_back_as_autograd_does():
+    masks = SmoothMasks((9, 11))
+    lattices = torch.rand(2, *masks.lattice.shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(masks.of, lattices)
+
+
 def test_the_threshold_moves_with_the_field():
     masks = ExactMasks((12, 15))
     lattices = torch.rand(2, *masks.lattice.shape, dtype=torch.float64, requires_grad=True)

@@ -8,7 +8,7 @@ import pytest
 from seewhy import __version__, methods, open_model
 from seewhy.cli.app import app
 
-COMMANDS = ("explain", "compare", "methods", "models", "layers", "demo")
+COMMANDS = ("explain", "compare", "methods", "models", "layers", "enough", "demo")
 INTERNAL = ("set_", "format_", "as_json", "--empty", "--no-", "default: ()", "default: False")
 
 
@@ -76,7 +76,7 @@ def test_layers_of_a_vision_transformer_have_a_token_grid(seewhy):
         "",
         "--help",
         "-h",
-        *(f"{c} --help" for c in ["explain", "compare", "methods", "models", "layers", "demo"]),
+        *(f"{c} --help" for c in COMMANDS),
     ],
 )
 def test_help_reads_well(line, seewhy, monkeypatch):

@@ -10,6 +10,7 @@ and sigma is 21 px; other sizes are scaled.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ class SmoothMasks:
         padded = F.pad(lattices[:, None], [radius + margin] * 4, mode="replicate")
         neighbours = F.unfold(padded, 2 * radius + 1)  # [masks, neighbours, cells]
         self._weights = self._weights.to(lattices)
-        values = torch.stack([_smooth_max(neighbours * w[:, None]) for w in self._weights.T], 1)
+        values = _SmoothMaxima.apply(neighbours, self._weights)
         rows, columns = ((points + 2 * margin) * step for points in self.lattice.shape)
         canvas = F.fold(values, (rows, columns), step, stride=step)[:, 0]
         start, (height, width) = margin * step, self.lattice.size
@@ -81,8 +82,42 @@ class SmoothMasks:
         return inner, canvas.flatten(1)
 
 
-def _smooth_max(values: Float[Tensor, "masks neighbours cells"]) -> Float[Tensor, "masks cells"]:
-    return (values * (SHARPNESS * values).softmax(1)).sum(1)
+class _SmoothMaxima(torch.autograd.Function):
+    """The smooth maximum of the weighted neighbours, at every place of a cell.
+
+    Values lie in [0, 1], so that no exponential is too large. What has the size of the neighbours
+    is not kept for the backward but computed again: quicker than to read it from memory.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        neighbours: Float[Tensor, "masks neighbours cells"],
+        weights: Float[Tensor, "neighbours places"],
+    ) -> Float[Tensor, "masks places cells"]:
+        maxima = []
+        for weight in weights.T[..., None]:
+            values = neighbours * weight
+            powers = (SHARPNESS * values).exp_()
+            total = powers.sum(1)
+            maxima.append(values.mul_(powers).sum(1).div_(total))
+        result = torch.stack(maxima, 1)
+        ctx.save_for_backward(neighbours, weights, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        """d max / d w = p (1 + 20 (w - max)),   p = softmax(20 w)."""
+        neighbours, weights, result = ctx.saved_tensors
+        places = zip(weights.T[..., None], result.unbind(1), cotangents[0].unbind(1), strict=True)
+        gradient = torch.zeros_like(neighbours)
+        for weight, maximum, cotangent in places:
+            sharp = SHARPNESS * neighbours * weight
+            powers = sharp.exp()
+            share = (cotangent / powers.sum(1))[:, None]
+            slope = sharp.sub_(SHARPNESS * maximum[:, None] - 1).mul_(powers).mul_(share)
+            gradient.addcmul_(slope, weight)
+        return gradient, None
 
 
 def area_loss(
