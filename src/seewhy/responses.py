@@ -9,13 +9,12 @@
 Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485, section 4.1.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seewhy.attribution.extremal_perturbation import areas_of
@@ -114,11 +113,11 @@ def response_curve(
     opened, areas = as_model(model), areas_of(parameters["areas"])
     if len(explanation.batch) != len(explanation):
         raise SeewhyError("response_curve() takes one question; index the explanation first")
-    masks = torch.stack(
-        [hardened(explanation.attribution[:, i], area) for i, area in enumerate(areas)], 1
-    ).bool()
-    name = parameters["perturbation"]
-    kept, whole, hidden, note = _answers(opened, explanation, masks, name, batch_size)
+    soft = explanation.attribution.unbind(1)
+    cut = [hardened(some, area).bool() for some, area in zip(soft, areas, strict=True)]
+    masks = torch.stack(cut, 1)
+    settings = Settings(most=batch_size)
+    (kept, whole, hidden), note = _answers(opened, explanation, masks, settings)
     return ResponseCurve(
         model=explanation.provenance.model,
         areas=areas,
@@ -127,16 +126,16 @@ def response_curve(
         batch=explanation.batch,
         masks=masks,
         hidden=hidden,
-        perturbation=name,
+        perturbation=parameters["perturbation"],
         targets=tuple(explanation.target_names),
         notes=(*explanation.notes, *([note] if note else [])),
     )
 
 
 def check_class(model: Model, batch: Batch, target: Target) -> None:
-    """Raise NotApplicable for a target that is no class, before any mask is learned."""
-    asked = [one for question in questions(target, len(batch), model, batch.pixels) for one in question]
-    if model.raw or hidden_of(asked):
+    """Raise NotApplicable for hidden units and raw scores, before any mask is learned."""
+    asked = questions(target, len(batch), model, batch.pixels)
+    if model.raw or any(hidden_of(question) for question in asked):
         raise NotApplicable(NO_CLASS)
 
 
@@ -151,46 +150,41 @@ def _answers(
     model: Model,
     explanation: Explanation,
     masks: Bool[Tensor, "pictures areas height width"],
-    name: str,
-    batch_size: int | None,
-) -> tuple[Tensor, Tensor, Tensor, str | None]:
-    """Probabilities with each area, those with the whole, and what was seen for the rest."""
-    pictures, done = explanation.batch.pixels.detach(), 0
-    room = Room(Settings(most=batch_size), pictures)
+    settings: Settings,
+) -> tuple[list[Tensor], str | None]:
+    """Probabilities with each area, those with the whole, and what was seen for the rest.
+
+    And a note where memory has run out.
+    """
+    room, done = Room(settings, explanation.batch.pixels), 0
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with borrowed(model.net), torch.no_grad():
-        while done < len(pictures):
+        while done < len(masks):
             some = slice(done, done + room.together)
             try:
-                parts.append(_of_some(model, explanation, masks, name, some))
+                parts.append(_of_some(model, explanation[some], masks[some]))
             except Exception as error:
                 if room.shrink(error):
                     continue
                 if out_of_memory(error):
-                    raise TooLarge(model.name, *pictures.shape[-2:]) from None
+                    raise TooLarge(model.name, *masks.shape[-2:]) from None
                 raise
-            done += room.together
-    kept, whole, hidden = (torch.cat(column) for column in zip(*parts, strict=True))
-    return kept, whole, hidden, room.note
+            done = some.stop
+    return [torch.cat(column) for column in zip(*parts, strict=True)], room.note
 
 
 def _of_some(
-    model: Model,
-    explanation: Explanation,
-    masks: Bool[Tensor, "pictures areas height width"],
-    name: str,
-    some: slice,
+    model: Model, some: Explanation, masks: Bool[Tensor, "pictures areas height width"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for some of the pictures."""
-    pixels = explanation.batch.pixels[some].detach().to(model.device, model.dtype)
-    target = explanation.target[some]
-    hidden = perturbation(name, model, pixels).hidden
+    pixels = some.batch.pixels.detach().to(model.device, model.dtype)
+    hidden = perturbation(some.provenance.parameters["perturbation"], model, pixels).hidden
 
     def probability(seen: Tensor) -> Float[Tensor, " pictures"]:
-        return _probabilities(model.forward(seen).float().cpu(), target)
+        return replace(some, logits=model.forward(seen).float().cpu()).probabilities
 
     kept = [
         probability(torch.where(mask[:, None].to(pixels.device), pixels, hidden))
-        for mask in masks[some].unbind(1)
+        for mask in masks.unbind(1)
     ]
     return torch.stack(kept, 1), probability(pixels), hidden.float().cpu()

@@ -13,7 +13,16 @@ atexit.register(gc.unfreeze)
 
 from cyclopts import App
 
-from seewhy.cli import channels, comparing, concepts, demo, explaining, extremal_channels, listing
+from seewhy.cli import (
+    channels,
+    comparing,
+    concepts,
+    demo,
+    enough,
+    explaining,
+    extremal_channels,
+    listing,
+)
 from seewhy.version import __version__
 
 app = App(
@@ -29,6 +38,7 @@ app.command(comparing.compare)
 app.command(listing.methods)
 app.command(listing.models)
 app.command(listing.layers)
+app.command(enough.enough)
 app.command(channels.channels)
 app.command(extremal_channels.extremal_channels)
 app.command(concepts.concepts)

@@ -1,0 +1,85 @@
+"""`seewhy enough`: how much of the picture is enough for the answer?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seewhy.attribution.extremal_perturbation import ExtremalPerturbation
+from seewhy.cli.jobs import pictures_of
+from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.progress import progress
+from seewhy.explaining import explain
+from seewhy.images import load_picture
+from seewhy.responses import check_class, checked_share, response_curve
+from seewhy.settings import Settings
+from seewhy.show.responses import SUFFIXES, readable
+
+
+def enough(
+    pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    areas: str = "0.02,0.05,0.1,0.2,0.4",
+    share: float = 0.5,
+    target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
+    faithful: Annotated[bool, SWITCH] = False,
+    steps: int = 0,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("enough.png"),
+    precision: str = "full",
+    batch_size: int | None = None,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
+    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    model: ModelOptions = MODEL,
+) -> None:
+    """Find the parts of the picture, of given areas, that keep its class best, and what they keep.
+
+    All else is blurred. The figure shows what the network saw, and probability against area.
+
+    Parameters
+    ----------
+    pictures
+        Picture files, or folders of them.
+    areas
+        Shares of the picture, between 0 and 1, with commas between them.
+    share
+        Of the probability, above 0 and at most 1: what is enough.
+    target
+        A class by index or name, by default the most probable one.
+    faithful
+        Learn the masks as published, step by step: eight times the steps, and less is kept.
+    steps
+        Of the optimisation, at most; 0: 100, or 800 if faithful.
+    output
+        The file to write, by suffix: .png or .json.
+    precision
+        Of learning: full, or fast: bfloat16. What is kept is measured in full.
+    batch_size
+        The most pictures in one forward; by default as many as the device likes best.
+    quiet
+        No progress bar and no summary.
+    as_json
+        Print the numbers as JSON instead of a summary.
+    """
+    method = ExtremalPerturbation(areas=areas, faithful=faithful, steps=steps)
+    checked_share(share)
+    Settings(precision=precision, most=batch_size)  # knows which there are
+    check_writable(check_suffix(output, SUFFIXES))
+    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    opened = model.open()
+    batch = opened.prepare(loaded)
+    check_class(opened, batch, target)
+    with progress(quiet) as tell:
+        found = explain(
+            opened, batch, method, target,
+            precision=precision, batch_size=batch_size, progress=tell,
+        )  # fmt: skip
+        curve = response_curve(opened, found, batch_size=batch_size)
+    curve.save(output, share)
+    if as_json:
+        told = readable(curve, share) | {"file": str(output)}
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    elif not quiet:
+        print(f"{curve.summary(share)}\nwritten   {output}")
