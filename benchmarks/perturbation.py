@@ -56,28 +56,36 @@ def main() -> None:
 
 
 def throughput(model: seewhy.Model, pixels: Tensor, masks: int, runs: int) -> Iterator[Row]:
-    """Variants a second as a share of bare inference, which is run between our batches."""
+    """Variants a second as a share of bare inference, which is run between our batches.
+
+    And how well the map ranks the pixels, beside the one in full precision.
+    """
+    full: dict[str, Tensor] = {}
     methods = {"rise": {"masks": masks}, "occlusion": {"window": 40, "stride": 8}, "score-cam": {}}
     for precision in PRECISIONS:
         for name, options in methods.items():
             method = seewhy.methods()[name](**options)
             _in_turn(model, pixels, method, precision)  # what is done once is not timed
-            bare, ours = zip(
-                *(_in_turn(model, pixels, method, precision) for _ in range(runs)), strict=True
-            )
+            found = [_in_turn(model, pixels, method, precision) for _ in range(runs)]
+            bare, ours, maps = zip(*found, strict=True)
+            ranks = _rank_correlation(maps[0], full.setdefault(name, maps[0]))
             yield {
                 "case": f"{name}, throughput",
                 "precision": precision,
                 "bare, ms a variant": 1e3 * statistics.median(bare),
                 "ours, ms a variant": 1e3 * statistics.median(ours),
                 "share": statistics.median(b / o for b, o in zip(bare, ours, strict=True)),
+                "rank correlation": ranks,
             }
 
 
 def _in_turn(
     model: seewhy.Model, pixels: Tensor, method: seewhy.Method, precision: str
-) -> tuple[float, float]:
-    """Seconds a variant of bare inference, and of ours: a machine that drifts drifts for both."""
+) -> tuple[float, float, Tensor]:
+    """Seconds a variant of bare inference, and of ours: a machine that drifts drifts for both.
+
+    And the first picture's map.
+    """
     size = BATCH[model.device.type]
     with borrowed(model.net), torch.no_grad():
         net = prepare(model, pixels[:1], precision)
@@ -97,7 +105,7 @@ def _in_turn(
     begun = clock()
     e = seewhy.explain(model, pixels, method, precision=precision, progress=bare)
     ours = clock() - begun - spent
-    return spent / count, ours / (len(pixels) * e.cost.forwards)
+    return spent / count, ours / (len(pixels) * e.cost.forwards), e.heatmap[0].flatten()
 
 
 def beside_peers(model: seewhy.Model, pixels: Tensor) -> Iterator[Row]:
