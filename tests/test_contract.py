@@ -31,7 +31,7 @@ RANDOM = sorted(name for name, method in seewhy.methods().items() if method.rand
 
 # A mask that is learned step by step magnifies rounding, at its edge most; and where channels
 # nearly cancel, the map is small beside what it is a sum of.
-TOLERANCE = {"extremal-perturbation": 2e-2, "score-cam": 1e-3}
+TOLERANCE = {"extremal-perturbation": 0.05, "score-cam": 1e-3}
 
 NO_RECTIFIER = {"vit", "vit_with_registers", "swin_like", "convnext_like"}
 NO_GRID = {"perceptron", "no_modules"}
