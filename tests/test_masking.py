@@ -1,29 +1,22 @@
-"""Masks in, scores out: full batches, memory, interruption, questions; the network as fast as it
-goes.
-"""
+"""Masks in, scores out: full batches, memory, interruption, questions."""
 
-import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import seewhy
-from networks import CLASSES, NETWORKS, Body, as_model, head, normed
+from networks import CLASSES, NETWORKS, Body, as_model
 from seewhy.attribution.occlusion import windows
 from seewhy.baselines import baseline
 from seewhy.incremental import NotLocal
-from seewhy.inference import prepare
 from seewhy.masking import Masks, Scored, Windows
-from seewhy.masking.memory import Room, out_of_memory
 from seewhy.masking.perturbations import perturbation
 from seewhy.masking.scoring import TOGETHER
 from seewhy.masking.windowed import Windowed
 from seewhy.recording import recorded
-from seewhy.session import borrowed
 from seewhy.settings import Settings
 
 # Methods of masks, quick.
@@ -446,254 +439,8 @@ def test_masks_may_be_finer_than_pictures(fill: str):
     torch.testing.assert_close(both[0].float(), both[1], rtol=1e-2, atol=3e-3)
 
 
-# Memory
-
-
 def test_windows_and_masks_agree():
     boxes = torch.tensor([[0, 0, 3, 4], [2, 5, 6, 1]])
     masks = Windows(boxes, (8, 9))
     assert torch.equal(masks.windows(range(1, 2)), boxes[1:])
     assert float((1 - masks.of(range(2))).sum()) == 12 + 6
-
-
-def test_room_shrinks_to_one_and_says_so():
-    room = Room(Settings(most=5), torch.zeros(1, 3, 8, 8))
-    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
-    assert room.note is None
-    assert [room.shrink(error) and room.together for _ in range(3)] == [2, 1, False]
-    assert room.note == "memory ran out at batches of 5; went on with 1"
-
-
-def test_room_is_for_about_the_same_work_whatever_the_size():
-    rooms = [Room(Settings(), torch.zeros(1, 3, side, side)).together for side in (56, 112, 224)]
-    assert rooms[0] == 4 * rooms[1] == 16 * rooms[2]
-    assert Room(Settings(), torch.zeros(1).expand(1, 3, 9000, 9000)).together == 1
-    assert Room(Settings(), torch.zeros(1, 3, 224, 224), area=56 * 56).together == rooms[0]
-
-
-@pytest.mark.parametrize(
-    ("error", "is_it"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (MemoryError(), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("MPS backend out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError("std::bad_alloc"), True),
-        (RuntimeError("shape mismatch"), False),
-        (ValueError("out of memory"), False),
-        (KeyboardInterrupt(), False),
-    ],
-)
-def test_which_errors_are_of_memory(error: BaseException, is_it: bool):
-    assert out_of_memory(error) == is_it
-
-
-# The network as fast as it goes
-
-
-def torchvision_net(name: str) -> nn.Module:
-    import torchvision
-
-    return getattr(torchvision.models, name)(num_classes=12)
-
-
-def timm_net(name: str) -> nn.Module:
-    return pytest.importorskip("timm").create_model(name, num_classes=12)
-
-
-def stirred(net: nn.Module) -> nn.Module:
-    """Normalisations that do something."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.normal_(module.running_mean, 0.0, 0.2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0.0, 0.2)
-    return net.eval()
-
-
-FOLDED = [
-    (torchvision_net, "resnet18", 20),
-    (torchvision_net, "mobilenet_v2", 52),
-    (torchvision_net, "densenet121", 59),  # others normalise concatenations
-    (torchvision_net, "squeezenet1_1", 0),
-    (timm_net, "resnet10t", 14),
-    (timm_net, "efficientnet_b0", 49),
-    (timm_net, "mobilenetv3_small_050", 34),
-    (timm_net, "convnext_atto", 0),
-    (timm_net, "vit_tiny_patch16_224", 0),
-]
-
-
-@pytest.mark.parametrize(("make", "name", "folded"), FOLDED, ids=[name for _, name, _ in FOLDED])
-def test_folding_says_the_same(make: Callable, name: str, folded: int, unchanged: Callable):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = stirred(make(name))
-        side = 224 if name.startswith("vit") else 64
-        pixels = torch.rand(2, 3, side, side)
-    model = as_model(net)
-    expected = model(pixels)
-    with unchanged(net), borrowed(net):
-        inference = prepare(model, pixels)
-        with torch.no_grad():
-            found = inference.logits(inference.normalised(pixels))
-    assert inference.folded == folded, inference.folded
-    scale = float(expected.abs().max())
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * scale)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("precision", ["full", "fast"])
-def test_every_network_says_the_same(network: str, precision: str, unchanged: Callable):
-    case = NETWORKS[network]
-    model, pixels = case.model(), case.pixels()
-    expected = model(pixels)
-    with unchanged(model.net), borrowed(model.net):
-        inference = prepare(model, pixels, precision)
-        with torch.no_grad():
-            found = inference.logits(inference.normalised(pixels))
-    tolerance = 1e-4 if precision == "full" else 0.1
-    torch.testing.assert_close(
-        found, expected, rtol=0, atol=tolerance * float(expected.abs().max()), check_dtype=False
-    )
-
-
-class ReadTwice(Body):
-    """Something else reads what the normalisation reads."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = normed(8)
-
-    def features(self, x: Tensor) -> Tensor:
-        x = self.second(F.relu(self.first(x)))
-        return F.relu(self.norm(x)) + 0.3 * x.sigmoid()
-
-
-class ReadLater(ReadTwice):
-    """Through a view, which is the same numbers."""
-
-    def features(self, x: Tensor) -> Tensor:
-        x = self.second(F.relu(self.first(x)))
-        flat = x.flatten(2)
-        return F.relu(self.norm(x)) + 0.3 * flat.sigmoid().view_as(x)
-
-
-class NormTwice(Body):
-    """One normalisation for two convolutions."""
-
-    def __init__(self):
-        super().__init__()
-        self.other = nn.Conv2d(3, 8, 3, stride=2, padding=1)
-        self.norm = normed(8)
-
-    def features(self, x: Tensor) -> Tensor:
-        y = self.norm(self.second(F.relu(self.first(x))))
-        return F.relu(y) + F.relu(self.norm(self.other(x)))
-
-
-class ConvolutionTwice(Body):
-    """One convolution, normalised in two ways."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm, self.other = normed(6), normed(6)
-
-    def features(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.first(x))) - F.relu(self.other(self.first(x.flip(3))))
-        return F.relu(self.second(x))
-
-
-class SharedWeight(Body):
-    """The same weights in a convolution with a normalisation and in one without."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = normed(6)
-        self.again = nn.Conv2d(3, 6, 3, padding=1)
-        self.again.weight = self.first.weight
-
-    def features(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm(self.first(x))) + self.again(x)
-        return F.relu(self.second(y))
-
-
-class ReadsItsWeight(Body):
-    """Uses the weight of a convolution for something else."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = normed(6)
-
-    def features(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm(self.first(x))) * self.first.weight.abs().mean()
-        return F.relu(self.second(y))
-
-
-def hooked(where: str) -> nn.Module:
-    net = nn.Sequential(nn.Conv2d(3, 6, 3), normed(6), nn.ReLU(), head(6))
-    layer = net[0] if where == "convolution" else net[1]
-    layer.register_forward_hook(lambda module, args, output: output.abs() + 0.1)
-    return net
-
-
-def hooked_before() -> nn.Module:
-    net = nn.Sequential(nn.Conv2d(3, 6, 3), normed(6), nn.ReLU(), head(6))
-    net[1].register_forward_pre_hook(lambda module, args: (args[0].abs(),))
-    return net
-
-
-def in_training_only() -> nn.Module:
-    """A normalisation without running statistics uses those of the batch."""
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU(), head(6)
-    )
-
-
-NOT_FOLDED: dict[str, Callable[[], nn.Module]] = {
-    "read twice": ReadTwice,
-    "read through a view": ReadLater,
-    "one normalisation twice": NormTwice,
-    "one convolution twice": ConvolutionTwice,
-    "shared weight": SharedWeight,
-    "weight read": ReadsItsWeight,
-    "hook on the convolution": lambda: hooked("convolution"),
-    "hook on the normalisation": lambda: hooked("normalisation"),
-    "hook before the normalisation": hooked_before,
-    "no running statistics": in_training_only,
-}
-
-
-@pytest.mark.parametrize("name", NOT_FOLDED)
-def test_what_must_not_be_folded_is_not(name: str, unchanged: Callable):
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        net = NOT_FOLDED[name]().eval()
-    model, pixels = as_model(net), NETWORKS["batch_norm"].pixels()
-    expected = model(pixels)
-    with unchanged(net), borrowed(net):
-        inference = prepare(model, pixels)
-        with torch.no_grad():
-            found = inference.logits(inference.normalised(pixels))
-    assert inference.folded == 0
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_weights_that_change_afterwards_are_seen():
-    """The copy is made anew for each explanation."""
-    case = NETWORKS["batch_norm"]
-    net, pixels = case.build(), case.pixels()
-    model = as_model(net)
-    before = seewhy.explain(model, pixels, "occlusion", 1)
-    other = copy.deepcopy(net)
-    with torch.no_grad():
-        for one in (net, other):
-            one[1].running_mean += 0.3
-            one[0].weight *= 1.5
-    after = seewhy.explain(model, pixels, "occlusion", 1)
-    assert not torch.allclose(before.heatmap, after.heatmap)
-    expected = seewhy.explain(as_model(other), pixels, "occlusion", 1)
-    assert torch.equal(after.heatmap, expected.heatmap)

@@ -37,7 +37,7 @@ from seewhy.errors import SeewhyError, TooLarge
 from seewhy.explaining import Report, as_model
 from seewhy.images import Batch
 from seewhy.layers import Layer
-from seewhy.masking.memory import Room, out_of_memory
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.peaks import Peaks, find_peaks, peaks_of
 from seewhy.recording import Reading, Recording, recorded
@@ -210,22 +210,15 @@ def _recorded_in_parts(
     (asked,) = questions(target, len(batch), model, batch.pixels)
     most = min(settings.pictures_together(batch.pixels, model.device), len(batch))
     room = Room(replace(settings, most=most), batch.pixels, recorded=True)
-    recordings, done = [], 0
     with ExitStack() as stack:
-        while done < len(batch):
-            some = slice(done, done + room.together)
+
+        def entered(some: slice) -> Recording:
             about, reading = Each((asked[some],)), Reading(str(place), rules=None)
             part = recorded(model, batch.pixels[some], [reading], about, settings)
-            try:
-                recordings.append(stack.enter_context(part))
-            except Exception as error:
-                if room.shrink(error):
-                    continue
-                if out_of_memory(error):
-                    raise TooLarge(model.name, *batch.pixels.shape[-2:]) from None
-                raise
-            done += len(recordings[-1].pixels)
-        yield recordings, room
+            return stack.enter_context(part)
+
+        too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
+        yield list(room.parts(len(batch), entered, too_large)), room
 
 
 class Masking:
@@ -302,22 +295,17 @@ class Masking:
 
         It gets a recording, and of each mask the number of its picture there and the mask.
         """
-        found, shares = [], masks.shape[1]
+        found: list[T] = []
+        shares = masks.shape[1]
         for recording, own in zip(self._recordings, masks.split(self._sizes), strict=True):
-            flat, done = own.flatten(0, 1), 0
-            while done < len(flat):
-                some = flat[done : done + self.room.together]
-                rows = torch.arange(done, done + len(some)) // shares
-                try:
-                    found.append(run(recording, rows, some))
-                except Exception as error:
-                    if self.room.shrink(error):
-                        continue
-                    if out_of_memory(error):
-                        size = recording.pixels.shape[-2:]
-                        raise TooLarge(recording.model.name, *size) from None
-                    raise
-                done += len(some)
+            flat = own.flatten(0, 1)
+
+            def of_some(some: slice, recording: Recording = recording, flat: Tensor = flat) -> T:
+                rows = torch.arange(some.start, some.stop) // shares
+                return run(recording, rows, flat[some])
+
+            too_large = TooLarge(recording.model.name, *recording.pixels.shape[-2:])
+            found += self.room.parts(len(flat), of_some, too_large)
         return found
 
     def _scores(

@@ -18,7 +18,7 @@ from seewhy.attribution.method import REGISTRY, Attribution, Method, as_method
 from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.images import Batch
-from seewhy.masking.memory import Room, out_of_memory
+from seewhy.memory import Room, out_of_memory
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording, recorded
 from seewhy.settings import Settings

@@ -14,7 +14,7 @@ from torch import Tensor
 from seewhy.addresses import Address
 from seewhy.errors import SeewhyError, TooLarge
 from seewhy.images import Batch, each_of, in_batches, prepare
-from seewhy.masking.memory import Room, out_of_memory
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.settings import Progress, Settings
 from seewhy.tap import capture
@@ -108,20 +108,12 @@ def _activations(
     grid = model.anatomy(pixels).layer(place.layer).grid
     if grid is None:
         raise SeewhyError(f"{place} puts out no rows and columns; name another layer")
-    start = 0
-    while start < len(pixels):
-        part = pixels[start : start + room.together]
-        try:
-            values = capture(model, part, [place], settings.precision)[str(place)]
-            maps = grid.maps(values).float().cpu()
-        except Exception as error:
-            if room.shrink(error):
-                continue
-            if out_of_memory(error):
-                raise TooLarge(model.name, *pixels.shape[-2:]) from None
-            raise
-        yield start, maps
-        start += len(part)
+
+    def seen(some: slice) -> tuple[int, Tensor]:
+        values = capture(model, pixels[some], [place], settings.precision)[str(place)]
+        return some.start, grid.maps(values).float().cpu()
+
+    yield from room.parts(len(pixels), seen, TooLarge(model.name, *pixels.shape[-2:]))
 
 
 def _room(model: Model, pixels: Tensor, settings: Settings) -> Room:

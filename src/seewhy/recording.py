@@ -27,6 +27,7 @@ from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.inference import Inference, prepare
 from seewhy.layers import Anatomy
 from seewhy.ledger import Ledger
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.operations import Linear, Operation
 from seewhy.rules import GRADIENT, Rules
@@ -312,8 +313,6 @@ class Recording:
 
         Points are run in as few forwards as the batch bound allows.
         """
-        from seewhy.masking.memory import Room  # masking reads recordings
-
         # In half precision small gradients would vanish between the terms.
         wide = torch.promote_types(self.pixels.dtype, torch.float32)
         total = torch.zeros_like(self.pixels, dtype=wide, requires_grad=False)

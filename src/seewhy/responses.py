@@ -22,9 +22,9 @@ from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.explaining import as_model
 from seewhy.explanation import Explanation
 from seewhy.images import Batch
-from seewhy.masking.memory import Room, out_of_memory
 from seewhy.masking.perturbations import perturbation
 from seewhy.masking.smooth import hardened
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.session import borrowed
 from seewhy.settings import Settings
@@ -156,20 +156,14 @@ def _answers(
 
     And a note where memory has run out.
     """
-    room, done = Room(settings, explanation.batch.pixels), 0
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    room = Room(settings, explanation.batch.pixels)
+
+    def answered(some: slice) -> tuple[Tensor, Tensor, Tensor]:
+        return _of_some(model, explanation[some], masks[some])
+
     with borrowed(model.net), torch.no_grad():
-        while done < len(masks):
-            some = slice(done, done + room.together)
-            try:
-                parts.append(_of_some(model, explanation[some], masks[some]))
-            except Exception as error:
-                if room.shrink(error):
-                    continue
-                if out_of_memory(error):
-                    raise TooLarge(model.name, *masks.shape[-2:]) from None
-                raise
-            done = some.stop
+        too_large = TooLarge(model.name, *masks.shape[-2:])
+        parts = list(room.parts(len(masks), answered, too_large))
     return [torch.cat(column) for column in zip(*parts, strict=True)], room.note
 
 

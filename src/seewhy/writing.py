@@ -1,7 +1,7 @@
 """Files are written whole or not at all."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,3 +41,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_by_suffix(path: str | Path, contents: Mapping[str, Callable[[], bytes]]) -> Path:
+    """Write what the path's suffix asks for, whole or not at all; gives back the path.
+
+    Raises `SeewhyError` for a suffix that is not among those of `contents`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in contents:
+        raise SeewhyError(
+            f"{path}: expected a name that ends in {', '.join(contents)}; "
+            f"came {suffix or 'no suffix'!r}"
+        )
+    write_bytes(path, contents[suffix]())
+    return Path(path)

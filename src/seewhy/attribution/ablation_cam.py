@@ -26,7 +26,7 @@ from torch import Tensor
 
 from seewhy.addresses import Address
 from seewhy.attribution.scored_cams import ScoredCAM
-from seewhy.masking.memory import Room, out_of_memory
+from seewhy.memory import Room, out_of_memory
 from seewhy.model import logits_of
 from seewhy.recording import Recording
 from seewhy.scores import Outputs

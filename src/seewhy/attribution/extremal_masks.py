@@ -28,10 +28,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.masking.exact import ExactMasks
-from seewhy.masking.memory import Room
 from seewhy.masking.perturbations import Perturbation
 from seewhy.masking.smooth import SmoothMasks, area_loss
 from seewhy.masking.solving import Problem, gradients
+from seewhy.memory import Room
 from seewhy.recording import Recording
 from seewhy.scores import Outputs, Score
 
@@ -93,7 +93,7 @@ class Extremal(Problem):
         hidden = self._rewards(slots, 1 - masks, step)
         return self._rewards(slots, masks, step) - hidden if self._variant == "dual" else -hidden
 
-    def areas_of(self, slots: Int[Tensor, " slots"]) -> Float[Tensor, " slots"]:
+    def area_of(self, slots: Int[Tensor, " slots"]) -> Float[Tensor, " slots"]:
         """The area of each mask."""
         return self._areas[slots % len(self._areas)]
 
@@ -147,7 +147,7 @@ class Published(Extremal):
         """The area penalty, which grows, less the reward."""
         masks, values = self._smooth.of(lattices)
         penalty = PENALTY * GROWTH ** step.to(self._areas)
-        return penalty * area_loss(values, self.areas_of(slots)) - self.reward(slots, masks, step)
+        return penalty * area_loss(values, self.area_of(slots)) - self.reward(slots, masks, step)
 
 
 class Exact(Extremal):
@@ -180,7 +180,7 @@ class Exact(Extremal):
     def masks(self, lattices: Tensor, slots: Tensor) -> Tensor:
         """As soft as they were at first: cut to their area, they are what was learned."""
         softness = torch.full_like(lattices[:, 0, 0], SOFTEST)
-        return self._exact.of(lattices, self.areas_of(slots), softness)
+        return self._exact.of(lattices, self.area_of(slots), softness)
 
     def through(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """A blend of what is whole and what is hidden."""
@@ -191,4 +191,4 @@ class Exact(Extremal):
         """Minus the reward."""
         share = (step / max(1, self.steps - 1)).to(self._areas)
         softness = SOFTEST * (HARDEST / SOFTEST) ** share
-        return -self.reward(slots, self._exact.of(lattices, self.areas_of(slots), softness), step)
+        return -self.reward(slots, self._exact.of(lattices, self.area_of(slots), softness), step)

@@ -31,9 +31,9 @@ from torch import Tensor
 from seewhy.attribution.extremal_masks import Exact, Extremal, Published
 from seewhy.attribution.method import Attribution, Method, check
 from seewhy.errors import SeewhyError, Unknown
-from seewhy.masking.memory import Room
 from seewhy.masking.perturbations import check_perturbation, perturbation
 from seewhy.masking.solving import Adam, Momentum, Rule, solve
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
 

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
 from seewhy.errors import Unknown
-from seewhy.masking.memory import Room
 from seewhy.masking.perturbations import check_perturbation, perturbation
 from seewhy.masking.solving import Adam, Problem, solve
+from seewhy.memory import Room
 from seewhy.model import Model
 from seewhy.recording import Reading, Recording
 

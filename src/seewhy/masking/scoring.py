@@ -15,8 +15,8 @@ from torch import Tensor
 from seewhy.errors import SeewhyError
 from seewhy.incremental import NotLocal
 from seewhy.masking.masks import Masks
-from seewhy.masking.memory import Room
 from seewhy.masking.windowed import Windowed, clock
+from seewhy.memory import Room
 from seewhy.recording import Recording
 from seewhy.scores import Outputs
 from seewhy.variants import Unwatched

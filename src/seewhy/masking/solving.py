@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.errors import SeewhyError
-from seewhy.masking.memory import Room
+from seewhy.memory import Room
 from seewhy.recording import Recording
 
 SMALL = 1e-5  # gradients below it are rounding, and are not followed at full rate
@@ -127,17 +127,11 @@ def gradients(
     lattices: Float[Tensor, "slots rows columns"],
 ) -> Float[Tensor, "slots rows columns"]:
     """Of each slot's loss by its lattice; as many slots together as there is room for."""
-    parts: list[Tensor] = []
-    done = 0
-    while done < len(slots):
-        some = slots[done : done + room.together]
-        leaves = lattices[done : done + len(some)].clone().requires_grad_()
-        try:
-            parts += torch.autograd.grad(losses(some, leaves).sum(), leaves)
-        except Exception as error:
-            if not room.shrink(error):
-                raise
-            continue  # with fewer together
-        done += len(some)
-        recording.backwards += len(some) / len(recording.pixels)
-    return torch.cat(parts)
+
+    def pulled(some: slice) -> Tensor:
+        leaves = lattices[some].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(losses(slots[some], leaves).sum(), leaves)
+        recording.backwards += len(leaves) / len(recording.pixels)
+        return gradient
+
+    return torch.cat(list(room.parts(len(slots), pulled)))

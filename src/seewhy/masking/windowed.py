@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.incremental import Incremental
-from seewhy.masking.memory import out_of_memory
+from seewhy.memory import out_of_memory
 
 TOGETHER = 32  # windows in one forward: tiles are small, and neighbours reach the same places
 

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.channel_masks import ExtremalChannels, how_many
-from seewhy.errors import SeewhyError
 from seewhy.images.preparing import grey
 from seewhy.peaks import Peaks
 from seewhy.show.overlay import rgb
@@ -26,7 +25,7 @@ from seewhy.show.sheet import (
     write_title,
 )
 from seewhy.show.text import name_of, number, percent, picture_name
-from seewhy.writing import write_bytes
+from seewhy.writing import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,14 +58,7 @@ def summary(found: ExtremalChannels) -> str:
 def save(found: ExtremalChannels, path: str | Path) -> Path:
     """Write by suffix, .png or .json, whole or not at all; gives back the path."""
     writers = {".png": lambda: png_bytes(figure(found)), ".json": lambda: _json(found)}
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
-        raise SeewhyError(
-            f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; "
-            f"came {suffix or 'no suffix'!r}"
-        )
-    write_bytes(path, writers[suffix]())
-    return Path(path)
+    return write_by_suffix(path, writers)
 
 
 def figure(found: ExtremalChannels) -> "Figure":

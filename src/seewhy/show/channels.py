@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch.nn.functional as F
 
 from seewhy.channels import RANKS, ChannelComparison, Finding, Similarity, degree
-from seewhy.errors import SeewhyError
 from seewhy.show.drawing import draw, draw_over
 from seewhy.show.overlay import rgb
 from seewhy.show.readable import jsonable
@@ -25,7 +24,7 @@ from seewhy.show.sheet import (
     write_title,
 )
 from seewhy.show.text import number, percent, picture_name
-from seewhy.writing import write_bytes
+from seewhy.writing import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,14 +59,7 @@ def summary(comparison: ChannelComparison) -> str:
 def save(comparison: ChannelComparison, path: str | Path) -> Path:
     """Write a comparison by suffix, .png or .json, whole or not at all; gives back the path."""
     writers = {".png": lambda: png_bytes(figure(comparison)), ".json": lambda: _json(comparison)}
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
-        raise SeewhyError(
-            f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; "
-            f"came {suffix or 'no suffix'!r}"
-        )
-    write_bytes(path, writers[suffix]())
-    return Path(path)
+    return write_by_suffix(path, writers)
 
 
 def figure(comparison: ChannelComparison) -> "Figure":

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seewhy.concepts import Concepts
-from seewhy.errors import SeewhyError
 from seewhy.show.drawing import display_sigma, draw, draw_over
 from seewhy.show.overlay import rgb
 from seewhy.show.readable import jsonable
@@ -21,7 +20,7 @@ from seewhy.show.sheet import (
     write_title,
 )
 from seewhy.show.text import percent, picture_name
-from seewhy.writing import write_bytes
+from seewhy.writing import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,14 +44,7 @@ def summary(found: Concepts) -> str:
 def save(found: Concepts, path: str | Path) -> Path:
     """Write by suffix, .png or .json, whole or not at all; gives back the path."""
     writers = {".png": lambda: png_bytes(figure(found)), ".json": lambda: _json(found)}
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
-        raise SeewhyError(
-            f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; "
-            f"came {suffix or 'no suffix'!r}"
-        )
-    write_bytes(path, writers[suffix]())
-    return Path(path)
+    return write_by_suffix(path, writers)
 
 
 def figure(found: Concepts) -> "Figure":

@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seewhy.errors import SeewhyError
 from seewhy.masking.perturbations import PYRAMID
 from seewhy.responses import ResponseCurve, checked_share
 from seewhy.show.overlay import rgb
@@ -23,7 +22,7 @@ from seewhy.show.sheet import (
     write_title,
 )
 from seewhy.show.text import number, picture_name
-from seewhy.writing import write_bytes
+from seewhy.writing import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,14 +64,7 @@ def save(curve: ResponseCurve, path: str | Path, share: float) -> Path:
         ".png": lambda: png_bytes(figure(curve, share)),
         ".json": lambda: _json(curve, share),
     }
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
-        raise SeewhyError(
-            f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; "
-            f"came {suffix or 'no suffix'!r}"
-        )
-    write_bytes(path, writers[suffix]())
-    return Path(path)
+    return write_by_suffix(path, writers)
 
 
 def figure(curve: ResponseCurve, share: float) -> "Figure":

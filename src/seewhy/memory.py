@@ -1,9 +1,15 @@
 """How many variants go into one forward; fewer when memory has run out."""
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
+from seewhy.errors import SeewhyError
 from seewhy.settings import Settings
+
+T = TypeVar("T")
 
 # Without a graph nothing is kept, so more fit than a recorded forward takes.
 PIXELS_TOGETHER = {"cpu": 8 * 224 * 224, "accelerator": 256 * 224 * 224}
@@ -39,6 +45,27 @@ class Room:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
+
+    def parts(
+        self, count: int, run: Callable[[slice], T], too_large: SeewhyError | None = None
+    ) -> Iterator[T]:
+        """What `run` gives of each part of `count`, in order; a part that does not fit is halved.
+
+        Where memory does not hold a single one, `too_large` is raised, or what `run` raised.
+        """
+        done = 0
+        while done < count:
+            some = slice(done, min(done + self.together, count))
+            try:
+                found = run(some)
+            except Exception as error:
+                if self.shrink(error):
+                    continue
+                if too_large and out_of_memory(error):
+                    raise too_large from None
+                raise
+            yield found
+            done = some.stop
 
     @property
     def note(self) -> str | None:
