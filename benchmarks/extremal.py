@@ -18,7 +18,7 @@ from torch import Tensor
 
 import seewhy
 from benchmarks.keeping import Row, clock, show
-from seewhy.masking.smooth import hardened
+from seewhy.perturbation.smooth import hardened
 
 NAME = "extremal-perturbation"
 EQUAL = 0.01  # probabilities that differ by less are the same
@@ -79,7 +79,7 @@ def _way(model: seewhy.Model, pixels: Tensor, areas: str, **options) -> Way:
     begun = clock()
     e = seewhy.explain(model, pixels, NAME, areas=areas, **options)
     seconds = clock() - begun
-    kept = seewhy.response_curve(model, e).kept
+    kept = seewhy.sufficiency_curve(model, e).kept
     cut = [hardened(e.attribution[:, i], float(area)) for i, area in enumerate(areas.split(","))]
     outline = torch.stack([_outline(masks) for masks in cut])
     return Way(kept, e.attribution.mean((0, 2, 3)), outline, seconds, e.cost.forwards)

@@ -17,9 +17,9 @@ from torchvision.models import get_model
 
 import seewhy
 from benchmarks.keeping import Row, clock, show
-from seewhy.incremental import Incremental
-from seewhy.inference import Inference, prepare
-from seewhy.session import borrowed
+from seewhy.engine.incremental import Incremental
+from seewhy.engine.inference import Inference, prepare
+from seewhy.models.session import borrowed
 
 BATCH = {"cpu": 8, "cuda": 256}  # of bare inference, as ours are
 PEERS = {"cpu": (1, 8, 32), "cuda": (32, 256)}  # batch sizes

@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
     model = seewhy.open_model(given.model, given.weights)
-    methods = seewhy.explaining.parse_methods(given.methods)
+    methods = seewhy.attribution.explain.parse_methods(given.methods)
     pairs = drawn(model, find_pictures(given.photos), given.pairs, given.seed)
     yield HEAD
     for method in methods:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import seewhy
 from seewhy import zoo
+from seewhy.attribution.explain import parse_methods
 from seewhy.attribution.method import Method, as_method
-from seewhy.explaining import parse_methods
 
 # Fewer samples than by default: scenes are small.
 SAMPLES = {

@@ -18,11 +18,11 @@ import seewhy
 from docs.families import FAMILIES, Family
 from docs.photo_page import Chapter, photo_page
 from docs.sheet import panel_png
-from seewhy.cli.places import make_folder, unless_left_empty
+from seewhy.cli.outputs import make_folder, unless_left_empty
 from seewhy.errors import SeewhyError
 from seewhy.images import Picture
 from seewhy.scenes import Scene, examples, render
-from seewhy.writing import write_bytes
+from seewhy.support.files import write_bytes
 
 PICTURES = Path(__file__).parent / "images" / "attribution"
 EXAMPLE, SIZE = "mug", 64  # the scene of the pages, and the pixels that the bundled model sees

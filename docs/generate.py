@@ -8,7 +8,7 @@ from pathlib import Path
 
 import seewhy
 from seewhy.attribution.method import Method
-from seewhy.cli.settings import describe
+from seewhy.cli.hyperparameters import describe
 
 PAGE = Path(__file__).parent / "methods.md"
 

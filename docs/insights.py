@@ -19,11 +19,11 @@ from torch import Tensor
 
 import seewhy
 from docs.measures import energy_inside
-from seewhy.channel_masks import best, how_many
+from seewhy.concepts.extremal_channels import best, how_many
 from seewhy.errors import SeewhyError
 from seewhy.images import find_pictures
-from seewhy.masking.perturbations import PYRAMID, perturbation
-from seewhy.masking.smooth import hardened
+from seewhy.perturbation.perturbations import PYRAMID, perturbation
+from seewhy.perturbation.smooth import hardened
 from seewhy.scenes import CLASSES, Factors, Scene, render, sample
 from seewhy.zoo.measuring import Share
 
@@ -80,7 +80,7 @@ def by_size(model: seewhy.Model, scene: Scene) -> Iterator[str]:
     e = seewhy.explain(
         model, scene.pixels, NAME, scene.label.tolist(), areas=",".join(map(str, AREAS))
     )
-    enough = seewhy.response_curve(model, e).enough(ENOUGH)
+    enough = seewhy.sufficiency_curve(model, e).enough(ENOUGH)
     third = area.argsort().argsort() * 3 // len(area)
     yield "| objects | object, % of the picture | enough, % | enough / object |\n"
     yield "|---|---|---|---|\n"
@@ -137,7 +137,7 @@ def photographs(model: seewhy.Model, files: Sequence[Path], layer: str | None) -
     """What suffices in photographs, and in their channels."""
     pixels = model.prepare([str(file) for file in files]).pixels
     e = seewhy.explain(model, pixels, NAME, areas=",".join(map(str, PHOTO_AREAS)))
-    curve = seewhy.response_curve(model, e)
+    curve = seewhy.sufficiency_curve(model, e)
     yield "| seen, % | probability kept, mean | keeps the class | more than the whole picture |\n"
     yield "|---|---|---|---|\n"
     for i, area in enumerate(PHOTO_AREAS):

@@ -26,10 +26,10 @@ from torch import Tensor
 
 import seewhy
 from docs.families import FAMILIES, PAGES
+from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.method import Method
-from seewhy.explanation import Explanation
 from seewhy.scenes import render, sample
-from seewhy.writing import write_bytes
+from seewhy.support.files import write_bytes
 
 SEED, SIZE = 7, 64
 SCENES, RUNNER_UPS = 200, 50  # scenes for the truth; of these, for the other class too

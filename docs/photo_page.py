@@ -12,8 +12,8 @@ from torchvision.transforms.functional import pil_to_tensor
 
 import seewhy
 from docs.families import Family
+from seewhy.attribution.explanation import Panel
 from seewhy.attribution.method import Method
-from seewhy.explanation import Panel
 from seewhy.show.drawing import as_panel
 from seewhy.show.encoding import data_uri
 from seewhy.show.text import source_name, target_text

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seewhy.explanation import Explanation, Panel
+from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.show.colour import colours
 from seewhy.show.drawing import draw
 from seewhy.show.encoding import TINY
@@ -47,11 +47,11 @@ def panel_png(panel: Panel, mask: Mask | None = None) -> bytes:
     """
     tiles = _tiles(panel, mask)
     lines = math.ceil(len(tiles) / MOST_ABREAST)
-    abreast = math.ceil(len(tiles) / lines)
+    per_row = math.ceil(len(tiles) / lines)
     height, width = tiles[0].image.shape[1:]
-    grid = _Grid(abreast, lines, TILE * height / width)
+    grid = _Grid(per_row, lines, TILE * height / width)
     for place, tile in enumerate(tiles):
-        axes = grid.axes(*divmod(place, abreast))
+        axes = grid.axes(*divmod(place, per_row))
         _show(axes, tile)
         if mask is not None and tile.outlined:
             axes.contour(mask.numpy(), levels=[0.5], colors="white", linewidths=0.9, alpha=0.85)
@@ -89,9 +89,9 @@ def _map_tile(explanation: Explanation) -> Tile:
 class _Grid:
     """Places tiles in inches, with room for a header over each and a footer under all."""
 
-    def __init__(self, abreast: int, lines: int, tile_height: float):
+    def __init__(self, per_row: int, lines: int, tile_height: float):
         self.tile_height = tile_height
-        self.width = 2 * MARGIN + abreast * (TILE + GAP) - GAP
+        self.width = 2 * MARGIN + per_row * (TILE + GAP) - GAP
         self.height = lines * (HEADER + tile_height + GAP) + FOOTER
         self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
         FigureCanvasAgg(self.figure)

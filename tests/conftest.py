@@ -14,6 +14,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from hand_made import broken, explanation, panel, questions, unsigned  # noqa: E402, F401
+
 torch.set_num_threads(1)  # several workers share the cores
 
 HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body, as_model
+from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.method import REGISTRY, Attribution
+from seewhy.engine.recording import Request
 from seewhy.errors import NotApplicable
-from seewhy.explanation import Explanation
-from seewhy.recording import Reading
 
 METHODS = sorted(seewhy.methods())
 
@@ -380,7 +380,7 @@ def _gets_through(model: seewhy.Model, method: str, trap: Trap, after: int) -> b
     case = NETWORKS[usual(method)]
     counting = Trap(RuntimeError)
     twin = as_model(nn.Sequential(case.build(), counting))
-    twin._memory_format, twin._anatomies = model._memory_format, dict(model._anatomies)
+    twin._memory_format, twin._layer_graphs = model._memory_format, dict(model._layer_graphs)
     before = counting.left
     seewhy.explain(twin, case.pixels(), quick(method), batch_size=1)
     return before - counting.left <= after
@@ -404,10 +404,10 @@ def failing_method(error: BaseException, when: str) -> type[seewhy.Method]:
         source = "this test"
         signed = True
 
-        def readings(self, model, pixels):
-            if when == "readings":
+        def requires(self, model, pixels):
+            if when == "requests":
                 raise error
-            return [Reading(), Reading(model.find_layer(pixels))]
+            return [Request(), Request(model.find_layer(pixels))]
 
         def attribute(self, recording):
             recording.gradient()
@@ -417,7 +417,7 @@ def failing_method(error: BaseException, when: str) -> type[seewhy.Method]:
     return Failing
 
 
-@pytest.mark.parametrize("when", ["readings", "attribute"])
+@pytest.mark.parametrize("when", ["requests", "attribute"])
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), NotApplicable("why not")])
 def test_an_exception_in_a_method_leaves_no_trace(
     error: BaseException, when: str, registry: None, unchanged: Callable
@@ -454,7 +454,7 @@ def test_a_method_is_registered_by_defining_it(registry: None):
 
         factor: float = 1.0
 
-        def readings(self, model, pixels):
+        def requires(self, model, pixels):
             return []
 
         def attribute(self, recording):

@@ -55,7 +55,7 @@ def test_channels_responses_and_incremental_inference():
         assert bool(found.kept.isfinite().all())
     extremal = quick("extremal-perturbation")
     e = seewhy.explain(on_gpu, pixels, extremal)
-    assert seewhy.response_curve(on_gpu, e).kept.shape == (2, 3)
+    assert seewhy.sufficiency_curve(on_gpu, e).kept.shape == (2, 3)
     occlusions = [
         seewhy.explain(model, pixels, "occlusion", window=8, stride=4).heatmap
         for model in (on_gpu, on_cpu)

@@ -9,8 +9,8 @@ import pytest
 ALONE = """
 import importlib, pkgutil, sys
 import torch, torchvision.ops, torchvision.transforms.functional
-import seewhy.masking
-deep = [m.name for m in pkgutil.iter_modules(seewhy.masking.__path__, "seewhy.masking.")]
+import seewhy.perturbation
+deep = [m.name for m in pkgutil.iter_modules(seewhy.perturbation.__path__, "seewhy.perturbation.")]
 for name in [*deep, *sys.argv[1:]]:
     for known in [known for known in sys.modules if known.partition(".")[0] == "seewhy"]:
         del sys.modules[known]
@@ -21,13 +21,13 @@ for name in [*deep, *sys.argv[1:]]:
 """
 
 OTHERS = [
-    "baselines",
-    "recording",
-    "peaks",
-    "responses",
+    "perturbation.baselines",
+    "engine.recording",
+    "activations.exemplars",
+    "evaluation.sufficiency",
     "attribution.method",
-    "tape",
-    "model",
+    "autodiff.tape",
+    "models.model",
 ]
 
 

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body, as_model, normed
-from seewhy.addresses import Address
-from seewhy.attribution.ablation_cam import Ablations
-from seewhy.recording import Reading, recorded
-from seewhy.settings import Settings
+from seewhy.attribution.methods.ablation_cam import Ablations
+from seewhy.engine.recording import Request, recorded
+from seewhy.models.addresses import Address
+from seewhy.support.settings import Settings
 
 
 def slowly(model: seewhy.Model, layer: str, pixels: Tensor, target: int) -> Tensor:
     """The weights of one picture: one forward of the edited network for each channel."""
     score = model(pixels[None])[0, target].detach()
     weights = []
-    for channel in range(model.anatomy(pixels[None]).layer(layer).channels):
+    for channel in range(model.layer_graph(pixels[None]).layer(layer).channels):
         with seewhy.edited(model, {f"{layer}:{channel}": seewhy.ablate()}):
             without = model(pixels[None])[0, target].detach()
         weights.append((score - without) / score.abs())
@@ -58,7 +58,7 @@ def test_weights_are_shares_of_the_score(network: str, layer: str):
 def ratio(values: Tensor, model: seewhy.Model, layer: str, pixels: Tensor) -> Tensor:
     """The weights that values = weight * map were made with; NaN where the map is zero."""
     raw = seewhy.capture(model, pixels[None], [layer])[layer]
-    grid = model.anatomy(pixels[None]).layer(layer).grid
+    grid = model.layer_graph(pixels[None]).layer(layer).grid
     assert grid is not None
     maps = grid.maps(raw)[0]
     return (values * maps).sum((1, 2)) / (maps * maps).sum((1, 2))
@@ -66,8 +66,8 @@ def ratio(values: Tensor, model: seewhy.Model, layer: str, pixels: Tensor) -> Te
 
 def way(model: seewhy.Model, pixels: Tensor, layer: str) -> bool:
     """Whether the short way is gone."""
-    readings = [Reading(layer, rules=None)]
-    with recorded(model, pixels, readings, 0, Settings()) as recording:
+    requests = [Request(layer, rules=None)]
+    with recorded(model, pixels, requests, 0, Settings()) as recording:
         return Ablations(recording, Address.parse(layer)).short
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, as_model, raw_batch
-from seewhy.attribution.eigen_cam import first_singular_vector
-from seewhy.attribution.full_grad import implicit_bias
+from seewhy.attribution.methods.eigen_cam import first_singular_vector
+from seewhy.attribution.methods.full_grad import implicit_bias
 from seewhy.errors import NotApplicable, SeewhyError
 
 GRADIENT_CAMS = ["grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam"]

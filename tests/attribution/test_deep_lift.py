@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body, as_model
-from seewhy.attribution.deep_lift import DeepLift
-from seewhy.baselines import baseline
+from seewhy.attribution.methods.deep_lift import DeepLift
 from seewhy.errors import NotApplicable
-from seewhy.targets import difference
+from seewhy.perturbation.baselines import baseline
+from seewhy.targets.targets import difference
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()
 STD = torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1).double()
@@ -347,7 +347,8 @@ def test_torchscript_is_refused():
 
 def test_the_reference_is_let_go(monkeypatch: pytest.MonkeyPatch):
     """Without the garbage collector: nothing hangs in a circle."""
-    from seewhy import recording, tape
+    from seewhy.autodiff import tape
+    from seewhy.engine import recording
 
     kept: list[weakref.ref] = []
     record = tape.Tape.record

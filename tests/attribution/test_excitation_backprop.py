@@ -16,13 +16,13 @@ from torchvision.utils import save_image
 
 import seewhy
 from networks import head, normed
-from seewhy.attribution.excitation_backprop import stage_before
 from seewhy.attribution.method import as_method
+from seewhy.attribution.methods.excitation_backprop import stage_before
+from seewhy.autodiff.rules.excitation import contrastive_excitation, excitation
+from seewhy.autodiff.tape import Tape
 from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.images import find_pictures
-from seewhy.rules.excitation import contrastive_excitation, excitation
 from seewhy.scenes import render, sample
-from seewhy.tape import Tape
 
 sys.path.append(str(Path(__file__).parents[2]))  # for docs
 

@@ -6,8 +6,8 @@ from extremal_reference import exact_mask, extremal_mask
 
 import seewhy
 from networks import NETWORKS, as_model
-from seewhy.masking.exact import ExactMasks
-from seewhy.masking.smooth import SmoothMasks, area_loss, hardened
+from seewhy.perturbation.exact import ExactMasks
+from seewhy.perturbation.smooth import SmoothMasks, area_loss, hardened
 from seewhy.scenes import examples, render
 
 
@@ -98,7 +98,7 @@ def mug() -> tuple[seewhy.Model, torch.Tensor, torch.Tensor]:
 def test_what_is_kept_lies_on_the_object_and_suffices(mug):
     model, pixels, _ = mug
     e = seewhy.explain(model, pixels, "extremal-perturbation", "mug", areas="0.05,0.1,0.2")
-    curve = seewhy.response_curve(model, e)
+    curve = seewhy.sufficiency_curve(model, e)
     assert e.attribution.shape == (1, 3, 64, 64)
     assert torch.allclose(e.heatmap, e.attribution.sum(1))
     assert float(curve.kept[0, 2]) > 0.5
@@ -201,4 +201,4 @@ def test_the_response_curve_needs_its_method(mug):
     model, pixels, _ = mug
     e = seewhy.explain(model, pixels, "gradient")
     with pytest.raises(seewhy.NotApplicable, match="extremal-perturbation"):
-        seewhy.response_curve(model, e)
+        seewhy.sufficiency_curve(model, e)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, as_model, raw_batch
-from seewhy.attribution.reduction import reduce
+from seewhy.attribution.methods.reduction import reduce
 from seewhy.errors import Unknown
 
 PASSED = {

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, as_model
-from seewhy.attribution.kernel_shap import KernelSHAP
-from seewhy.masking.superpixels import superpixels
+from seewhy.attribution.methods.kernel_shap import KernelSHAP
+from seewhy.perturbation.superpixels import superpixels
 from seewhy.scenes import render, sample
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, as_model
-from seewhy.attribution.lime import LIME
+from seewhy.attribution.methods.lime import LIME
 from seewhy.errors import SeewhyError
-from seewhy.masking.superpixels import OnOff, superpixels
+from seewhy.perturbation.superpixels import OnOff, superpixels
 from seewhy.scenes import render, sample
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()
@@ -97,7 +97,7 @@ def test_segments_follow_edges():
 
 def test_colour_is_cielab():
     """Known values of the primaries under D65."""
-    from seewhy.masking.superpixels import _perceived
+    from seewhy.perturbation.superpixels import _perceived
 
     colours = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]).double()
     found = _perceived(colours.T[:, None])[:, 0].T

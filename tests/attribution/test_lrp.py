@@ -13,9 +13,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import seewhy
 from networks import CLASSES, NETWORKS, as_model, normed
+from seewhy.attribution.explanation import Explanation
+from seewhy.autodiff.operations import Linear, Operation
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
-from seewhy.explanation import Explanation
-from seewhy.operations import Linear, Operation
 
 METHODS = sorted(name for name in seewhy.methods() if name.startswith("lrp-"))
 each_method = pytest.mark.parametrize("method", METHODS)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 import seewhy
 from networks import NETWORKS, Network, as_model
-from seewhy.attribution.occlusion import windows
+from seewhy.attribution.methods.occlusion import windows
 from seewhy.errors import SeewhyError
-from seewhy.masking import Windows
+from seewhy.perturbation import Windows
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1).double()
 
@@ -111,7 +111,7 @@ def test_windows_cover_every_pixel_and_stay_inside(size: tuple[int, int], window
 
 @pytest.mark.parametrize("fill", ["black", "grey", "white", "blur", "noise"])
 def test_fills_cover(fill: str):
-    from seewhy.baselines import baseline
+    from seewhy.perturbation.baselines import baseline
 
     model, pixels = exact("batch_norm")
     e = seewhy.explain(model, pixels, "occlusion", 1, window=24, stride=24, fill=fill)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, as_model
-from seewhy.baselines import BASELINES, baseline
+from seewhy.perturbation.baselines import BASELINES, baseline
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
 

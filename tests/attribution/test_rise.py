@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, as_model
-from seewhy.attribution.rise import LEAST, RISE, RandomGrids
+from seewhy.attribution.methods.rise import LEAST, RISE, RandomGrids
 from seewhy.errors import SeewhyError
-from seewhy.masking.scoring import TOGETHER
+from seewhy.perturbation.scoring import TOGETHER
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1).double()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, as_model, normed
-from seewhy.attribution.score_cam import MapMasks
+from seewhy.attribution.methods.score_cam import MapMasks
 from seewhy.errors import SeewhyError
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()

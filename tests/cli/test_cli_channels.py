@@ -7,7 +7,7 @@ import pytest
 from terminal import files_in
 
 import seewhy as library
-from seewhy.show.channels import readable
+from seewhy.evaluation.selectivity_view import readable
 
 
 def test_a_figure_and_a_line_on_each_method(here, seewhy):
@@ -25,7 +25,9 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     said = json.loads(seewhy(line).fine())
     assert said.pop("file") == "c.json"
     assert json.loads(Path("c.json").read_text()) == said
-    found = library.compare_channels("scenes", "dog.jpg", "gradient", "stages.1", by="mean", seed=3)
+    found = library.channel_selectivity(
+        "scenes", "dog.jpg", "gradient", "stages.1", by="mean", seed=3
+    )
     assert readable(found) == said
     assert files_in(here) == ["c.json", "dog.jpg"]
 

@@ -12,7 +12,7 @@ import pytest
 from terminal import files_in
 
 import seewhy as library
-from seewhy.show.channel_masks import readable
+from seewhy.concepts.extremal_channels_view import readable
 
 QUICK = "extremal-channels dog.jpg --layer stages.1 --steps 4"
 

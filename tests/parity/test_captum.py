@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import normed
-from seewhy.baselines import baseline
-from seewhy.recording import INPUT, Reading, recorded
-from seewhy.rules import composites, linear
-from seewhy.settings import Settings
+from seewhy.autodiff.rules import composites, linear
+from seewhy.engine.recording import INPUT, Request, recorded
+from seewhy.perturbation.baselines import baseline
+from seewhy.support.settings import Settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the import alone
@@ -145,8 +145,8 @@ def test_lrp_gamma(seed: int, close: Callable):
             (composites.always, linear.epsilon(1e-9)),
         ],
     )
-    readings = [Reading(INPUT, gamma)]
-    with recorded(zero_to_one(net), pixels, readings, target, Settings()) as recording:
+    requests = [Request(INPUT, gamma)]
+    with recorded(zero_to_one(net), pixels, requests, target, Settings()) as recording:
         ours, _ = recording.relevance(INPUT, gamma)
     close(ours.float(), their_lrp(net, lambda: rules.GammaRule(0.25), pixels, target))
 

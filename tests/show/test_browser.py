@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from seewhy.show.report import report
+from seewhy.attribution.report import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -21,7 +21,7 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser, panel, tmp_path):
+def hook(browser, panel, tmp_path):
     """Open the report in a window of some width; fails on console errors and foreign requests."""
     path = tmp_path / "report.html"
     report([panel], path)

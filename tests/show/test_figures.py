@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from seewhy.attribution.explanation import Panel
 from seewhy.errors import SeewhyError
-from seewhy.explanation import Panel
 from seewhy.show.figure import explanation_png_bytes, figure, save_png
 from seewhy.show.html import explanation_html
 

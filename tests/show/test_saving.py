@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.errors import SeewhyError
-from seewhy.explanation import Explanation, Panel
 from seewhy.show import load, load_panel, save
 from seewhy.show.readable import readable
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from seewhy.explanation import Cost
+from seewhy.attribution.explanation import Cost
 from seewhy.show.text import caption, cost_text, number, percent, source_name, summary
 
 

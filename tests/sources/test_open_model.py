@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.images import Preparation
-from seewhy.model import Model
+from seewhy.models.model import Model
 from seewhy.sources import available, open_model
 
 REAL = os.environ.get("SEEWHY_REAL")

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from seewhy.engine.recording import Recording, Request
 from seewhy.errors import SeewhyError, Unknown
-from seewhy.model import Model
-from seewhy.recording import Reading, Recording
+from seewhy.models.model import Model
 
 REGISTRY: dict[str, type["Method"]] = {}
 
@@ -64,7 +64,7 @@ class Method(ABC):
         """Whether negative values mean evidence against the target."""
 
     @abstractmethod
-    def readings(self, model: Model, pixels: Tensor) -> list[Reading]:
+    def requires(self, model: Model, pixels: Tensor) -> list[Request]:
         """What to record of the shared forward; raises NotApplicable with the reason."""
 
     @abstractmethod

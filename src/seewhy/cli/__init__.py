@@ -53,7 +53,7 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     import torch
     from cyclopts import CycloptsError
 
-    from seewhy.cli.wording import sentence
+    from seewhy.cli.messages import sentence
 
     match error:
         case SeewhyError():

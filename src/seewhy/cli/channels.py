@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from seewhy.channels import METHODS, compare_channels
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
+from seewhy.evaluation.selectivity import METHODS, channel_selectivity
+from seewhy.evaluation.selectivity_view import SUFFIXES, readable
 from seewhy.images import load_picture
-from seewhy.settings import Settings
-from seewhy.show.channels import SUFFIXES, readable
+from seewhy.support.settings import Settings
 
 
 def channels(
@@ -56,7 +56,7 @@ def channels(
     check_writable(check_suffix(output, SUFFIXES))
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
-        found = compare_channels(
+        found = channel_selectivity(
             model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell
         )
     found.save(output)

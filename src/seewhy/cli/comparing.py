@@ -7,15 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from seewhy.attribution.explain import compare as compare_methods
+from seewhy.attribution.explain import parse_methods
+from seewhy.attribution.explanation import Panel
 from seewhy.attribution.method import Method
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
-from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
-from seewhy.explaining import compare as compare_methods
-from seewhy.explaining import parse_methods
-from seewhy.explanation import Panel
 from seewhy.images import load_picture
 from seewhy.show.readable import readable
 from seewhy.show.text import value_text

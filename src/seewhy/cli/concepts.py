@@ -8,11 +8,11 @@ from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
-from seewhy.concepts import find_concepts
+from seewhy.concepts.relevance import relevant_channels
+from seewhy.concepts.relevance_view import SUFFIXES, readable, summary
 from seewhy.images import load_picture
-from seewhy.show.concepts import SUFFIXES, readable, summary
 
 
 def concepts(
@@ -52,7 +52,7 @@ def concepts(
     check_writable(check_suffix(output, SUFFIXES))
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
-        found = find_concepts(
+        found = relevant_channels(
             model.open(), loaded, layer, target, method, count=count, progress=tell
         )
     found.save(output)

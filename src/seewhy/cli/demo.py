@@ -7,16 +7,16 @@ from cyclopts import Parameter
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from seewhy.attribution.explain import compare
+from seewhy.attribution.report import report
 from seewhy.cli.options import SWITCH
-from seewhy.cli.places import make_folder
+from seewhy.cli.outputs import make_folder
 from seewhy.cli.progress import progress
-from seewhy.explaining import compare
 from seewhy.images import Picture, load_picture
-from seewhy.model import Model
+from seewhy.models.model import Model
 from seewhy.scenes import CLASSES, examples, render, sample
-from seewhy.show.report import report
 from seewhy.sources import open_model
-from seewhy.writing import atomic_write
+from seewhy.support.files import atomic_write
 
 SIZE = 256  # of the rendered pictures; the model resizes them like anybody's photographs
 SEED = 20  # of the scenes among which those that the mark fools are looked for

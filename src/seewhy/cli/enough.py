@@ -6,16 +6,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seewhy.attribution.extremal_perturbation import ExtremalPerturbation
+from seewhy.attribution.explain import explain
+from seewhy.attribution.methods.extremal_perturbation import ExtremalPerturbation
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
-from seewhy.explaining import explain
+from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
+from seewhy.evaluation.sufficiency_view import SUFFIXES, readable
 from seewhy.images import load_picture
-from seewhy.responses import check_class, checked_share, response_curve
-from seewhy.settings import Settings
-from seewhy.show.responses import SUFFIXES, readable
+from seewhy.support.settings import Settings
 
 
 def enough(
@@ -76,7 +76,7 @@ def enough(
             opened, batch, method, target,
             precision=precision, batch_size=batch_size, progress=tell,
         )  # fmt: skip
-        curve = response_curve(opened, found, batch_size=batch_size)
+        curve = sufficiency_curve(opened, found, batch_size=batch_size)
     curve.save(output, share)
     if as_json:
         told = readable(curve, share) | {"file": str(output)}

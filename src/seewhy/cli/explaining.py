@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from seewhy.attribution.explain import explain as explain_pictures
+from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.method import Method
+from seewhy.cli.hyperparameters import configured
 from seewhy.cli.jobs import Job, pictures_of, plan
 from seewhy.cli.loading import batches
 from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
-from seewhy.cli.places import unless_left_empty
+from seewhy.cli.outputs import unless_left_empty
 from seewhy.cli.progress import progress
-from seewhy.cli.settings import configured
 from seewhy.errors import SeewhyError
-from seewhy.explaining import explain as explain_pictures
-from seewhy.explanation import Explanation
 from seewhy.show.readable import readable
 
 LOADED = 16  # pictures loaded and saved together, where no batch size is asked for

@@ -7,16 +7,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seewhy.channel_masks import STEPS, checked_shares
-from seewhy.channel_masks import extremal_channels as find
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.places import check_suffix, check_writable
+from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
+from seewhy.concepts.extremal_channels import STEPS, checked_shares
+from seewhy.concepts.extremal_channels import extremal_channels as find
+from seewhy.concepts.extremal_channels_view import SUFFIXES, readable
 from seewhy.errors import SeewhyError
 from seewhy.images import load_picture
-from seewhy.settings import Settings
-from seewhy.show.channel_masks import SUFFIXES, readable
+from seewhy.support.settings import Settings
 
 
 def extremal_channels(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seewhy.attribution.method import REGISTRY
-from seewhy.cli.places import check_suffix, check_writable, make_folder, names_in
+from seewhy.cli.outputs import check_suffix, check_writable, make_folder, names_in
 from seewhy.errors import SeewhyError
 from seewhy.images import find_pictures
 

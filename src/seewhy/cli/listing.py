@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from seewhy.attribution.explain import methods as all_methods
 from seewhy.attribution.method import Method, as_method
+from seewhy.cli.hyperparameters import describe, meanings
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.settings import describe, meanings
 from seewhy.errors import SeewhyError, Unknown
-from seewhy.explaining import methods as all_methods
-from seewhy.layers import Anatomy
+from seewhy.models.layers import LayerGraph
 from seewhy.sources import available, find_architecture
 
 AsJson = Annotated[bool, Parameter(name="--json"), SWITCH]
@@ -79,7 +79,7 @@ def layers(
     if name is not None and model.model not in (name, MODEL.model):
         raise SeewhyError(f"two models are named, {name} and {model.model}; name one")
     opened = dataclasses.replace(model, model=name or model.model).open()
-    rows = _layer_rows(opened.anatomy())
+    rows = _layer_rows(opened.layer_graph())
     if as_json:
         _print_json(rows)
         return
@@ -96,7 +96,7 @@ def layers(
     _print_table(shown)
 
 
-def _layer_rows(anatomy: Anatomy) -> list[dict[str, Any]]:
+def _layer_rows(layer_graph: LayerGraph) -> list[dict[str, Any]]:
     return [
         {
             "name": layer.name,
@@ -104,9 +104,9 @@ def _layer_rows(anatomy: Anatomy) -> list[dict[str, Any]]:
             "output": list(layer.shape),
             "grid": str(layer.grid) if layer.grid else None,
             "calls": layer.calls,
-            "chosen": layer.name == anatomy.spatial,
+            "chosen": layer.name == layer_graph.spatial,
         }
-        for layer in anatomy.layers.values()
+        for layer in layer_graph.layers.values()
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from seewhy.cli.jobs import Job
 from seewhy.images import Batch, in_batches
-from seewhy.model import Model
+from seewhy.models.model import Model
 
 
 def batches(

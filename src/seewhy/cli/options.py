@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from seewhy.errors import SeewhyError
-from seewhy.model import Model
-from seewhy.settings import LARGEST_SEED, Settings
+from seewhy.models.model import Model
 from seewhy.sources import open_model
-from seewhy.targets import Target, difference, each
+from seewhy.support.settings import LARGEST_SEED, Settings
+from seewhy.targets.targets import Target, difference, each
 
 # Help shows the groups in this order, after a command's own options.
 MODEL_GROUP = Group("Model", sort_key=1)

@@ -34,7 +34,7 @@ THINGS = ("wall", "floor", "window", "tree", "rug", "lamp", "table", "clutter", 
 
 
 @dataclass(frozen=True)
-class Concepts:
+class ChannelRelevance:
     """Integer maps, one per category; 0 means none, and `names[category][k]` names label k."""
 
     maps: dict[str, Int[Tensor, "batch height width"]]
@@ -100,7 +100,7 @@ class Scene:
         return {name: _box(mask >= 0.5) for name, mask in self.masks.items()}
 
     @cached_property
-    def concepts(self) -> Concepts:
+    def concepts(self) -> ChannelRelevance:
         """Pixelwise labels in four categories.
 
         A pixel has an object, a part or a texture where that covers at least half of it. The
@@ -120,7 +120,7 @@ class Scene:
         maps = {category: _majority(planes) for category, planes in named.items()}
         names = {category: ("none", *planes) for category, planes in named.items()}
         maps["color"], names["color"] = colour_index(self.pixels), ("none", *COLOURS)
-        return Concepts(maps, names)
+        return ChannelRelevance(maps, names)
 
 
 def render(factors: Factors, size: int | tuple[int, int] = 64) -> Scene:

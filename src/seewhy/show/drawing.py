@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.errors import SeewhyError
-from seewhy.explanation import Explanation, Panel
 from seewhy.show.colour import Range, scale
 from seewhy.show.overlay import map_only, overlay, rgb, smooth
 from seewhy.show.statistics import Statistics, statistics

@@ -14,14 +14,14 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from seewhy.attribution.archive import pack, unpack
+from seewhy.attribution.explanation import Explanation, Panel
+from seewhy.attribution.report import report_html
 from seewhy.errors import SeewhyError
-from seewhy.explanation import Explanation, Panel
-from seewhy.show.archive import pack, unpack
 from seewhy.show.drawing import as_panel
 from seewhy.show.figure import explanation_png_bytes
 from seewhy.show.readable import readable
-from seewhy.show.report import report_html
-from seewhy.writing import write_bytes
+from seewhy.support.files import write_bytes
 
 Coder = TypeVar("Coder")
 

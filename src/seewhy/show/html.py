@@ -2,7 +2,7 @@
 
 from html import escape
 
-from seewhy.explanation import Explanation, Panel
+from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.show.drawing import as_panel
 from seewhy.show.encoding import png_uri
 from seewhy.show.figure import explanation_png_bytes

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from seewhy.explanation import Explanation
+from seewhy.attribution.explanation import Explanation
 from seewhy.show.statistics import statistics
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from seewhy.explanation import Cost, Explanation
+from seewhy.attribution.explanation import Cost, Explanation
 from seewhy.images import Picture
 from seewhy.show.drawing import display_sigma
 from seewhy.show.statistics import Statistics, statistics

@@ -22,7 +22,7 @@ from seewhy.sources.devices import as_device
 from seewhy.sources.weights import read_weights
 
 if TYPE_CHECKING:
-    from seewhy.model import Model
+    from seewhy.models.model import Model
     from seewhy.sources.architecture import Architecture
 
 __all__ = [

@@ -10,7 +10,7 @@ from torch import nn
 
 from seewhy.errors import SeewhyError
 from seewhy.images import Preparation
-from seewhy.model import Model
+from seewhy.models.model import Model
 from seewhy.sources import fitting
 from seewhy.sources.classes import Classes, read_classes
 from seewhy.sources.weights import StateDict, read_weights

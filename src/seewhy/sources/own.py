@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from seewhy.errors import SeewhyError, nearest
-from seewhy.model import Model
+from seewhy.models.model import Model
 from seewhy.sources import fitting
 from seewhy.sources.architecture import RANDOM, Weights
 from seewhy.sources.classes import Classes, read_classes

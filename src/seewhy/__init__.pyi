@@ -1,0 +1,35 @@
+"""The public names, and the module that each lives in: the one list of them."""
+
+from .activations.capture import capture as capture
+from .attribution.explain import compare as compare
+from .attribution.explain import explain as explain
+from .attribution.explain import methods as methods
+from .attribution.explanation import Explanation as Explanation
+from .attribution.explanation import Panel as Panel
+from .attribution.method import Method as Method
+from .concepts.extremal_channels import ExtremalChannels as ExtremalChannels
+from .concepts.extremal_channels import extremal_channels as extremal_channels
+from .concepts.relevance import ChannelRelevance as ChannelRelevance
+from .concepts.relevance import relevant_channels as relevant_channels
+from .errors import NotApplicable as NotApplicable
+from .errors import SeewhyError as SeewhyError
+from .evaluation.selectivity import ChannelSelectivity as ChannelSelectivity
+from .evaluation.selectivity import channel_selectivity as channel_selectivity
+from .evaluation.sufficiency import SufficiencyCurve as SufficiencyCurve
+from .evaluation.sufficiency import sufficiency_curve as sufficiency_curve
+from .images import load_picture as load_picture
+from .models.edits import ablate as ablate
+from .models.edits import add as add
+from .models.edits import edited as edited
+from .models.edits import replace as replace
+from .models.edits import scale as scale
+from .models.model import Model as Model
+from .perturbation.baselines import add_baseline as add_baseline
+from .sources import open_model as open_model
+from .sources.black_box import black_box as black_box
+from .sources.black_box import detection_score as detection_score
+from .targets.targets import difference as difference
+from .targets.targets import direction as direction
+from .targets.targets import each as each
+from .targets.targets import total as total
+from .version import __version__ as __version__

@@ -1,0 +1,278 @@
+"""Results as values: raw numbers, and everything that made them.
+
+An `Explanation` never holds a colour or a normalised map; pictures are made of it by
+`seewhy.show`. NaN in a map stays NaN and is counted in `summary`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.errors import NotApplicable, Unknown
+from seewhy.images import Batch
+from seewhy.targets.targets import class_name
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an explanation cost. Counts are per map; `seconds` is for all of them.
+
+    `forwards` and `backwards` are the passes that the method draws on, as if it ran alone for
+    one question; `shared` of them were run once for all methods and questions of the panel.
+    """
+
+    forwards: float = 0.0
+    backwards: float = 0.0
+    seconds: float = 0.0
+    shared: float = 0.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that is needed to make the same numbers again."""
+
+    model: str
+    method: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    layer_chosen: bool = False  # True: found automatically, not named by the user
+    seed: int | None = None
+    precision: str = "full"
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""  # in one line, what the method's map answers
+    edits: tuple[str, ...] = ()  # addresses whose activations were edited
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Explanation:
+    """What one method says about a batch of pictures.
+
+    - `score`: the number that is explained, per picture: the logit of the class `target`, or
+      what `labels` names where `target` is -1 (a difference of logits, a hidden unit).
+    - `heatmap`: raw and signed, on the grid of the model's input; higher means more evidence.
+    - `attribution`: what the method computed before it was summed over channels and
+      up-sampled: [batch, channels, h, w] on the method's own grid.
+    - `signed`: whether negative values mean evidence against the target.
+    - `residual`: for methods that promise a sum (completeness, conservation), what is missing
+      from it, as a share of the explained difference, per picture; None where none is promised.
+    - `raw`: the model's outputs, here `logits`, are scores to be taken as they are (see
+      `seewhy.sources.black_box`): they are shown themselves, and no probabilities are made of them.
+    """
+
+    heatmap: Float[Tensor, "batch height width"]
+    attribution: Float[Tensor, "batch channels h w"]
+    batch: Batch
+    target: Int[Tensor, " batch"]
+    score: Float[Tensor, " batch"]
+    logits: Float[Tensor, "batch classes"]
+    classes: Sequence[str] | None
+    provenance: Provenance
+    signed: bool
+    cost: Cost = Cost()
+    residual: Float[Tensor, " batch"] | None = None
+    notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    raw: bool = False
+
+    def __len__(self) -> int:
+        return self.heatmap.shape[0]
+
+    def __getitem__(self, index: int | slice) -> "Explanation":
+        """The explanation of one picture, as a batch of one, or of several."""
+        if not isinstance(index, slice):
+            i = range(len(self))[index]
+            index = slice(i, i + 1)
+        return dataclasses.replace(
+            self,
+            heatmap=self.heatmap[index],
+            attribution=self.attribution[index],
+            batch=self.batch[index],
+            target=self.target[index],
+            score=self.score[index],
+            logits=self.logits[index],
+            residual=None if self.residual is None else self.residual[index],
+            labels=self.labels[index],
+        )
+
+    def __iter__(self) -> Iterator["Explanation"]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """One line: the numbers are in the fields."""
+        from seewhy.show.text import target_text
+
+        shown = [target_text(self, i) for i in range(min(len(self), 3))]
+        more = [f"{len(self) - 3} more"] if len(self) > 3 else []
+        where = f" at {self.provenance.layer}" if self.provenance.layer else ""
+        return (
+            f"Explanation({', '.join(shown + more)}; {self.method}{where}; {self.provenance.model})"
+        )
+
+    @property
+    def method(self) -> str:
+        """The method's name, such as "grad-cam"."""
+        return self.provenance.method
+
+    @property
+    def probabilities(self) -> Float[Tensor, " batch"]:
+        """Probability of the explained class, per picture, in [0, 1].
+
+        NaN where there is none: of a target that is no class, and of a model whose outputs are
+        no logits (`raw`). What was explained there is the `score`.
+        """
+        chosen = self.target.clamp(min=0)[:, None]
+        known = torch.full_like(self.target, not self.raw, dtype=torch.bool) & (self.target >= 0)
+        return self.class_scores.gather(1, chosen)[:, 0].where(known, torch.nan)
+
+    @property
+    def class_scores(self) -> Float[Tensor, "batch classes"]:
+        """Of each class the probability; of a model whose outputs are no logits, its score.
+
+        Probabilities are the softmax over the classes, or of a single logit the sigmoid.
+        """
+        if self.raw:
+            return self.logits
+        return self.logits.sigmoid() if self.logits.shape[1] == 1 else self.logits.softmax(1)
+
+    def class_name(self, index: int) -> str:
+        """The name of class `index`, or "class 7" where the model has no name for it."""
+        return class_name(index, self.classes)
+
+    @property
+    def target_names(self) -> list[str]:
+        """What is explained, per picture: the class, or such as "dog − cat" and "layer3:17"."""
+        labels = self.labels or [""] * len(self)
+        return [
+            self.class_name(index) if index >= 0 else label
+            for index, label in zip(self.target.tolist(), labels, strict=True)
+        ]
+
+    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """Per picture, the `count` most probable classes as (name, probability).
+
+        Of a model whose outputs are no logits, those of the highest score, as (name, score).
+        """
+        best = self.class_scores.topk(min(count, self.logits.shape[1]))
+        return [
+            [(self.class_name(int(c)), float(p)) for p, c in zip(values, indices, strict=True)]
+            for values, indices in zip(best.values, best.indices, strict=True)
+        ]
+
+    def to_original(self) -> list[Float[Tensor, "H W"]]:
+        """Per picture, the heatmap on the original picture's pixels; NaN outside the crop."""
+        return [
+            view.to_original(heatmap)
+            for heatmap, view in zip(self.heatmap, self.batch.views, strict=True)
+        ]
+
+    def summary(self) -> str:
+        """A few plain lines: what was explained, how, where the evidence is, at what cost."""
+        from seewhy.show.text import summary
+
+        return summary(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Save by suffix: .png (figure), .npz, .safetensors, .json, or .html (report)."""
+        from seewhy.show.files import save
+
+        return save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """Read what `save` wrote as .npz or .safetensors."""
+        from seewhy.show.files import load
+
+        return load(path)
+
+    def show(self) -> Any:
+        """A matplotlib figure."""
+        from seewhy.show.figure import figure
+
+        return figure(self)
+
+    def _repr_html_(self) -> str:
+        from seewhy.show.html import explanation_html
+
+        return explanation_html(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Several methods on the same pictures and the same targets.
+
+    `skipped` holds (method name, reason) of those that do not apply to the model.
+    """
+
+    explanations: tuple[Explanation, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.explanations)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.explanations)
+
+    def __getitem__(self, method: str) -> Explanation:
+        """The explanation by this method; raises Unknown with the nearest names."""
+        for explanation in self.explanations:
+            if explanation.method == method:
+                return explanation
+        reasons = dict(self.skipped)
+        if method in reasons:
+            raise NotApplicable(reasons[method])
+        raise Unknown("method in this panel", method, [e.method for e in self.explanations])
+
+    def save(self, path: str | Path) -> Path:
+        """Save by suffix: .html (report), .png (figure), .npz, .safetensors or .json."""
+        from seewhy.show.files import save
+
+        return save(self, path)
+
+    def show(self) -> Any:
+        """A matplotlib figure: one row a picture, one column a method."""
+        from seewhy.show.figure import figure
+
+        return figure(self)
+
+    def _repr_html_(self) -> str:
+        from seewhy.show.html import explanation_html
+
+        return explanation_html(self)
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of several batches by one method, as one; costs are averaged or added up."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = [len(part) for part in parts]
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(v * n for v, n in zip(values, counts, strict=True)) / sum(counts)
+
+    costs = [part.cost for part in parts]
+    residuals = [part.residual for part in parts if part.residual is not None]
+    return dataclasses.replace(
+        parts[0],
+        heatmap=torch.cat([part.heatmap for part in parts]),
+        attribution=torch.cat([part.attribution for part in parts]),
+        batch=Batch.joined(part.batch for part in parts),
+        target=torch.cat([part.target for part in parts]),
+        score=torch.cat([part.score for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
+        residual=torch.cat(residuals) if residuals else None,
+        cost=Cost(
+            mean([c.forwards for c in costs]),
+            mean([c.backwards for c in costs]),
+            sum(c.seconds for c in costs),
+            mean([c.shared for c in costs]),
+        ),
+        notes=tuple(dict.fromkeys(n for part in parts for n in part.notes)),
+        labels=tuple(label for part in parts for label in part.labels),
+    )

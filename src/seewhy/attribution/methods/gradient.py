@@ -1,0 +1,57 @@
+"""Gradient (saliency): which pixels would change the class score most if they changed a little?
+
+    max over channels of |d logit / d pixel|
+
+Karen Simonyan, Andrea Vedaldi, Andrew Zisserman: Deep Inside Convolutional Networks, 2013,
+arXiv 1312.6034. Pixels are in [0, 1]; a network that divides by a std gets its gradient
+divided by it too.
+
+    seewhy.explain(model, "dog.jpg", "gradient", reduction="norm")
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from seewhy.attribution.method import Attribution, Method
+from seewhy.attribution.methods.reduction import Reduction, check_reduction, reduce
+from seewhy.autodiff.rules import GRADIENT, Rules
+from seewhy.engine.recording import INPUT, Recording, Request
+from seewhy.models.model import Model
+
+
+@dataclass(frozen=True)
+class PulledBack(Method):
+    """A method that pulls the logit back to the pixels under its rules and sums up channels."""
+
+    rules: ClassVar[Rules]
+
+    reduction: Reduction = "max"
+
+    def __post_init__(self) -> None:
+        check_reduction(self.reduction)
+
+    @property
+    def signed(self) -> bool:
+        """Only a plain sum over channels keeps the sign."""
+        return self.reduction == "sum"
+
+    def requires(self, model: Model, pixels: Tensor) -> list[Request]:
+        """The gradient at the pixels, under the method's rules."""
+        return [Request(INPUT, self.rules)]
+
+    def attribute(self, recording: Recording) -> Attribution:
+        """The pulled-back logit."""
+        values = recording.gradient(INPUT, self.rules).float()
+        return Attribution(values, reduce(values, self.reduction))
+
+
+@dataclass(frozen=True)
+class Gradient(PulledBack):
+    """Sensitivity of the class score to each pixel."""
+
+    name = "gradient"
+    question = "Which pixels would change the score most if they changed a little?"
+    source = "Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034"
+    rules = GRADIENT

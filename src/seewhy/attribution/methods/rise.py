@@ -1,0 +1,214 @@
+"""RISE: which regions, when they are seen, go with a high score?
+
+    map = 1 / (N p) * sum over n of (f_n - mean f) m_n  +  mean f,    f_n = f(x m_n)
+
+with random masks m_n: a coarse grid of cells, each kept with probability p, up-sampled bilinearly
+and shifted by a random part of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
+arXiv 1806.07421; they take 4000 masks for VGG16 and 8000 for ResNet-50, and do not subtract the
+mean score (`centred=False`), which has the same expectation and is much noisier: pixels that happen
+to be seen often then look important.
+
+It needs nothing but scores, and misleads where there are too few masks: the map is then mostly
+noise of the draw. `tolerance` stops when the standard error is small; every map says what it is.
+
+    seewhy.explain(model, "dog.jpg", "rise", masks=8000, tolerance=0.05)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.methods.masked import check_score
+from seewhy.engine.recording import Recording, Request
+from seewhy.models.model import Model
+from seewhy.perturbation import MaskBatch, MaskedScores, Masks
+from seewhy.perturbation.baselines import baseline, check_baseline
+
+
+@dataclass(frozen=True)
+class RISE(Method):
+    """The mean of random masks, weighted by the score of the picture behind each.
+
+    - `masks`: at most. - `cells`: of the grid, a side. - `keep`: probability that a cell is seen.
+    - `fill`: what stands in for the rest, a baseline. - `score`: probability or logit.
+    - `tolerance`: stop when the standard error of the map, as a share of its range, is no more
+    than that on average over the pixels; 0: never before `masks`. - `centred`: subtract the mean
+    score.
+    """
+
+    name = "rise"
+    question = "Which regions, when they are seen, go with a high score?"
+    source = "Petsiuk et al. 2018, arXiv 1806.07421"
+    random = True
+    costly = True
+
+    masks: int = 4000
+    cells: int = 7
+    keep: float = 0.5
+    fill: str = "mean"
+    score: str = "probability"
+    tolerance: float = 0.0
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        check_baseline(self.fill)
+        check_score(self.score)
+        check(self.masks >= 2, f"rise needs at least two masks, not {self.masks}")
+        check(self.cells >= 1, f"rise's grid has at least one cell a side, not {self.cells}")
+        check(
+            0 < self.keep < 1, f"rise keeps a share of the cells between 0 and 1, not {self.keep}"
+        )
+        check(self.tolerance >= 0, f"rise's tolerance is not negative, got {self.tolerance}")
+
+    @property
+    def signed(self) -> bool:
+        """Probabilities are positive, logits may be negative."""
+        return self.score == "logit"
+
+    def requires(self, model: Model, pixels: Tensor) -> list[Request]:
+        """Nothing of the shared forward but the score."""
+        return []
+
+    def attribute(self, recording: Recording) -> Attribution:
+        """The weighted mean of the masks."""
+        maps, note = recording.answer(self, lambda: self._maps(recording))
+        return Attribution(maps[:, None], maps, notes=(note,))
+
+    def _maps(self, recording: Recording) -> Sequence[tuple[Tensor, str]]:
+        pixels = recording.pixels.detach()
+        size = (pixels.shape[-2], pixels.shape[-1])
+        seed = recording.settings.seed
+        masks = RandomGrids(self.masks, self.cells, self.keep, size, seed, pixels.device)
+        fill = baseline(self.fill, recording.model, pixels)
+        scored = MaskedScores(recording, masks, fill, probability=self.score == "probability")
+        sums = Sums(len(recording.scores), pixels, self.centred)
+        for block in scored:
+            sums.add(block)
+            if self.tolerance:
+                # A block ends at the same mask whatever pictures are in it, so a picture does too.
+                done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
+                scored.finished |= done.cpu()
+        notes = [_words(error) for error in sums.error()]
+        return list(zip(sums.mean() / self.keep, notes, strict=True))
+
+
+def _words(error: Float[Tensor, " pictures"]) -> str:
+    if not bool(error.any()):
+        return "the score is the same behind every mask"
+    return f"standard error {100 * float(error.mean()):.1f} % of the map's range"
+
+
+LEAST = 64  # masks before a standard error is believed
+ROUNDING = 1e-6  # of the score: a map whose range is no more is flat
+SPREAD = 56  # pixels a side in which it is looked at
+
+
+class Sums:
+    """The mean of scores times masks, and its standard error, from running sums.
+
+    - `count`: masks of each picture so far.
+    """
+
+    def __init__(self, questions: int, pixels: Tensor, centred: bool):
+        shape = (questions, *pixels.shape[:1], *pixels.shape[-2:])
+        self.count = torch.zeros(len(pixels), device=pixels.device)
+        self._centred = centred
+        self._f = torch.zeros(*shape[:2], 1, 1, device=pixels.device)
+        # Scores are counted from about their mean, else what they have in common would drown
+        # the rest in rounding.
+        self._base = torch.zeros(*shape[:2], 1, device=pixels.device)
+        self._m, self._fm = (torch.zeros(s, device=pixels.device) for s in (shape[1:], shape))
+        # The error is a mean over pixels, so that some of them, evenly spread, will do.
+        self._apart = max(1, min(shape[-2:]) // SPREAD)
+        shape = (*shape[:2], *(-(-side // self._apart) for side in shape[2:]))
+        self._mm = torch.zeros(shape[1:], device=pixels.device)
+        self._fmm, self._ffmm = torch.zeros(2, *shape, device=pixels.device)
+
+    def add(self, block: MaskBatch) -> None:
+        """Count in the scores of some masks."""
+        p, m = block.pictures, block.masks[0, :, 0]
+        if self._centred:
+            begun = self.count[p, None] > 0
+            mean = block.scores.mean(2, keepdim=True)
+            self._base[:, p] = torch.where(begun, self._base[:, p], mean)
+        f = block.scores - self._base[:, p]
+        self.count[p] += len(m)
+        self._f[:, p] += f.sum(2)[..., None, None]
+        self._m[p] += m.sum(0)
+        self._fm[:, p] += torch.einsum("qpk,khw->qphw", f, m)
+        squares = self._spread(m) ** 2
+        self._mm[p] += squares.sum(0)
+        self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, squares)
+        self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, squares)
+
+    def mean(self) -> Float[Tensor, "questions pictures height width"]:
+        """The mean of f m; centred, that of (f - mean f) m + mean f * E m."""
+        n, f = self.count[:, None, None], self._offset
+        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, by the masks that were drawn
+        return (self._fm - f * self._m) / n + (f + self._base[..., None]) * kept
+
+    def error(self) -> Float[Tensor, "questions pictures"]:
+        """The standard error over the map's range, mean over the pixels; 0 for a flat map."""
+        n, f = self.count[:, None, None], self._offset
+        first = (self._fm - f * self._m) / n
+        span = first.amax((2, 3)) - first.amin((2, 3))
+        first = self._spread(first)
+        second = (self._ffmm - 2 * f * self._fmm + f**2 * self._mm) / n
+        error = ((second - first**2).clamp(min=0) / (n - 1).clamp(min=1)).sqrt().mean((2, 3))
+        flat = span <= ROUNDING * (f[..., 0, 0] + self._base[..., 0]).abs()
+        return torch.where(flat, 0.0, error / span.clamp_min(1e-30))
+
+    def _spread(self, maps: Tensor) -> Tensor:
+        return maps[..., :: self._apart, :: self._apart]
+
+    @property
+    def _offset(self) -> Tensor:
+        return self._f / self.count[:, None, None] * self._centred
+
+
+class RandomGrids(Masks):
+    """Grids of cells, each seen with probability `keep`, up-sampled and shifted at random.
+
+    The n-th mask depends on the seed and n alone.
+
+    - `seen`: whether each cell is, as numbers. - `shifts`: of each mask, down and to the right.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        cells: int,
+        keep: float,
+        size: tuple[int, int],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.count, self.size = count, size
+        cell = [-(-side // cells) for side in size]
+        generator = torch.Generator().manual_seed(seed)
+        # All numbers of a mask lie together, so that they do not depend on how many there are.
+        drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
+        # One more cell a side, so that a shifted mask still covers the picture.
+        seen = (drawn[:, 2:] < keep).float().view(count, cells + 1, cells + 1)
+        self.seen = seen.to(device)
+        self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
+        self._up = [_up_sampling(cells + 1, side).to(device) for side in cell]
+
+    def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
+        """Bilinear, row by row and column by column, and only where the shifted picture lies."""
+        some = slice(numbers.start, numbers.stop)
+        rows, columns = (
+            up[shift[:, None] + torch.arange(side, device=up.device)]
+            for up, shift, side in zip(self._up, self.shifts[some].T, self.size, strict=True)
+        )
+        return (rows @ self.seen[some] @ columns.mT)[None, :, None]
+
+
+def _up_sampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
+    """The weights of the cells in each pixel when each cell becomes `side` pixels, linearly."""
+    return F.interpolate(torch.eye(cells)[None], size=cells * side, mode="linear")[0].T

@@ -1,0 +1,225 @@
+"""A report to read and to hand on: one HTML file that loads nothing from elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seewhy.attribution.explanation import Explanation, Panel
+from seewhy.errors import SeewhyError
+from seewhy.images import View
+from seewhy.show.colour import Range, colours
+from seewhy.show.drawing import as_panel, draw
+from seewhy.show.encoding import TINY, data_uri
+from seewhy.show.overlay import rgb
+from seewhy.show.text import (
+    brief_place_text,
+    cost_text,
+    entry_name,
+    layer_text,
+    number,
+    range_text,
+    remarks,
+    residual_text,
+    smoothing_text,
+)
+from seewhy.support.files import write_bytes
+
+
+def report(
+    panels: Sequence[Explanation | Panel],
+    path: str | Path,
+    title: str | None = None,
+    lead: str | None = None,
+) -> None:
+    """Write a report on all pictures of the panels to `path`, whole or not at all.
+
+    `lead` is a paragraph that stands under the title.
+    """
+    write_bytes(path, report_html(panels, title, lead).encode())
+
+
+def report_html(
+    panels: Sequence[Explanation | Panel],
+    title: str | None = None,
+    lead: str | None = None,
+) -> str:
+    """The report as text; see `report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    whole = [as_panel(panel) for panel in panels]
+    explanations = [e for panel in whole for e in panel.explanations]
+    if not explanations:
+        raise SeewhyError("expected at least one explanation to report on, came none")
+    models = list(dict.fromkeys(e.provenance.model for e in explanations))
+    loader = PackageLoader("seewhy.show")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def inline(name: str) -> Markup:
+        return Markup(loader.get_source(environment, name)[0])  # our own files: trusted
+
+    return environment.get_template("report.html.j2").render(
+        title=title or f"Why {', '.join(models)} decides as it does",
+        lead=lead,
+        models=models,
+        style=inline("report.css"),
+        script=inline("report.js"),
+        bars={
+            "sequential": _gradient(0.0, signed=False),
+            "diverging": _gradient(-1.0, signed=True),
+        },
+        methods=list(dict.fromkeys(e.method for e in explanations)),
+        # Of several questions about a picture each has its place, and the picture is still one.
+        count=len({id(p) for panel in whole for e in panel for p in e.batch.pictures}),
+        pictures=[
+            _picture(panel, index)
+            for panel in whole
+            if panel.explanations
+            for index in range(len(panel.explanations[0]))
+        ],
+        provenance=_provenance(explanations),
+    )
+
+
+def _picture(panel: Panel, index: int) -> dict[str, Any]:
+    """What the template needs for one picture: the original, predictions, a card per method."""
+    first = panel.explanations[0]
+    original, view = first.batch.pictures[index], first.batch.views[index]
+    target = first.target_names[index]
+    return {
+        "name": entry_name(first, index),
+        "notes": original.notes,
+        "original": data_uri(rgb(original.pixels)),
+        "seen": data_uri(rgb(first.batch.pixels[index])),
+        "size": {"height": view.size[0], "width": view.size[1]},
+        "original_size": {"height": view.original[0], "width": view.original[1]},
+        "frame": _frame(view),
+        "pixelated": {"stage": min(view.size) < TINY, "original": min(view.original) < TINY},
+        "target": target,
+        "model": first.provenance.model,
+        "top": _top(first, index),
+        "cards": [_card(e, index) for e in panel.explanations],
+        "skipped": panel.skipped,
+    }
+
+
+def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
+    """The best classes, and what is explained; only a probability is drawn as a share."""
+    target, name = int(explanation.target[index]), explanation.target_names[index]
+    shares = not explanation.raw
+    # Two classes may share a name.
+    top = explanation.top()[index]
+    rows = [_row(*one, share=shares) for one in top]
+    if target < 0:
+        score = float(explanation.score[index])
+        return [*rows, _row(name, score, share=False) | {"explained": True}]
+    explained = (name, float(explanation.class_scores[index, target]))
+    if explained not in top:
+        rows.append(_row(*explained, share=shares))
+        top.append(explained)
+    rows[top.index(explained)]["explained"] = True
+    return rows
+
+
+def _row(name: str, value: float, share: bool) -> dict[str, Any]:
+    """A line of the table: a probability with its bar, or a score without."""
+    text = f"{value:.3f}" if share else number(value)
+    return {"name": name, "share": value if share else None, "number": text, "explained": False}
+
+
+def _card(explanation: Explanation, index: int) -> dict[str, Any]:
+    """One method's view of one picture."""
+    drawing = draw(explanation, index)
+    numbers = drawing.statistics
+    facts = {
+        "layer": layer_text(explanation),
+        "values": range_text(numbers, explanation.signed),
+        "where": brief_place_text(numbers),
+        "residual": residual_text(explanation, index),
+        "cost": cost_text(explanation.cost),
+        "display": smoothing_text(explanation),
+    }
+    return {
+        "method": explanation.method,
+        "about": explanation.provenance.question,
+        "overlay": data_uri(drawing.overlay),
+        "map": data_uri(drawing.map),
+        "bar": "diverging" if explanation.signed else "sequential",
+        "ticks": _ticks(drawing.span),
+        "facts": {name: _unbroken(text) for name, text in facts.items() if text},
+        "remarks": remarks(numbers),
+        "notes": explanation.notes,
+    }
+
+
+def _unbroken(text: str) -> str:
+    """Numbers stay on one line with their percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _ticks(span: Range) -> list[str]:
+    """The labels under a colour bar; none where the map is empty."""
+    if span.low == span.high:
+        return []
+    middle = [number(0.0)] if span.low == -span.high else []
+    return [number(span.low), *middle, number(span.high)]
+
+
+def _frame(view: View) -> dict[str, str] | None:
+    """Where the model's crop lies on the original, in CSS percent; None where it is all of it."""
+    top, left, height, width = view.box
+    tall, wide = view.original
+    if (top, left, height, width) == (0, 0, tall, wide):
+        return None
+    shares = {
+        "top": top / tall,
+        "left": left / wide,
+        "height": height / tall,
+        "width": width / wide,
+    }
+    return {side: f"{share:.3%}" for side, share in shares.items()}
+
+
+def _gradient(low: float, signed: bool) -> str:
+    """The colour map as a CSS gradient from `low` to 1."""
+    stops = (colours(torch.linspace(low, 1, 33), signed) * 255).round().int().T.tolist()
+    return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in stops)})"
+
+
+def _provenance(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """What all maps share, and a row for every different way in which they were made."""
+    made = [_made(explanation) for explanation in explanations]
+    rows = [row for i, row in enumerate(made) if row not in made[:i]]
+    columns = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
+    columns = ["method", "parameters", *(c for c in columns if c not in ("method", "parameters"))]
+    return {
+        "shared": {name: text for name, text in rows[0].items() if name not in columns},
+        "columns": columns,
+        "rows": [[row[name] for name in columns] for row in rows],
+    }
+
+
+def _made(explanation: Explanation) -> dict[str, str]:
+    made = explanation.provenance
+    return {
+        "method": made.method,
+        "parameters": _pairs(made.parameters, " = ") or "none",
+        "layer": layer_text(explanation) or "none",
+        "seed": "none" if made.seed is None else str(made.seed),
+        "model": made.model,
+        "precision": made.precision,
+        "device": made.device,
+        "versions": _pairs(made.versions, " "),
+    }
+
+
+def _pairs(mapping: Mapping[str, Any], between: str) -> str:
+    return ", ".join(f"{name}{between}{value}" for name, value in mapping.items())

@@ -1,0 +1,99 @@
+"""How operations hang together: read off the autograd graph."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from seewhy.autodiff.operations import Linear, Operation
+
+# Nodes that only lay the same numbers out anew.
+_VIEWS = (
+    "View", "Expand", "Unsqueeze", "Squeeze", "Reshape", "UnsafeView", "Permute", "Transpose",
+    "Clone", "Copy", "ToCopy", "Alias", "T", "Slice", "Unflatten",
+)  # fmt: skip
+
+
+class DepthTracker:
+    """Counts linear operations on the longest way from the pixels to a tensor."""
+
+    def __init__(self, source: Tensor | None):
+        self._source = source
+        self._known: dict[Any, tuple[int, bool]] = {}
+
+    def depth(self, tensor: Tensor) -> int:
+        """Linear operations on the longest way from the beginning of the graph."""
+        return self._measured(tensor)[0]
+
+    def short(self, tensor: Tensor) -> bool:
+        """Whether some way from the pixels passes no linear operation."""
+        return self._measured(tensor)[1]
+
+    def clear(self) -> None:
+        """Let go of the graph."""
+        self._known.clear()
+
+    def _measured(self, tensor: Tensor) -> tuple[int, bool]:
+        if tensor.grad_fn is None:
+            return 0, tensor is self._source
+        self._visit(tensor.grad_fn)
+        return self._known[tensor.grad_fn]
+
+    def _visit(self, node: Any) -> None:
+        """Depth first, without recursion: graphs are deeper than Python's stack."""
+        stack = [node]
+        while stack:
+            node = stack[-1]
+            operation = operation_of(node)
+            if node in self._known:
+                stack.pop()
+            elif operation is not None:
+                linear = isinstance(operation, Linear)
+                self._known[node] = (operation.depth, operation.reads_picture and not linear)
+            else:
+                before = [n for n, _ in node.next_functions if n is not None]
+                missing = [n for n in before if n not in self._known]
+                stack.extend(missing)
+                if not missing:
+                    found = [self._known[n] for n in before]
+                    leaf = getattr(node, "variable", None)
+                    self._known[node] = (
+                        max((depth for depth, _ in found), default=0),
+                        any(short for _, short in found)
+                        or (leaf is not None and leaf is self._source),
+                    )
+
+
+def operation_of(node: Any) -> Operation | None:
+    """The operation that a node of the autograd graph stands for."""
+    return getattr(node, "operation", None)
+
+
+def maker(tensor: Tensor) -> Operation | None:
+    """The watched operation that put the numbers out, however they have been laid out since."""
+    return made_at(tensor.grad_fn)
+
+
+def made_at(node: Any) -> Operation | None:
+    """The same for what a node of the autograd graph puts out."""
+    while node is not None and operation_of(node) is None:
+        before = [n for n, _ in node.next_functions if n is not None]
+        if len(before) != 1 or not node.name().removesuffix("Backward0").startswith(_VIEWS):
+            return None
+        node = before[0]
+    return None if node is None else operation_of(node)
+
+
+def linear_operations(output: Tensor) -> Iterator[Linear]:
+    """The linear operations that the output depends on directly, not through another one."""
+    seen, stack = set(), [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        operation = operation_of(node)
+        if isinstance(operation, Linear):
+            yield operation
+        else:
+            stack.extend(n for n, _ in node.next_functions)

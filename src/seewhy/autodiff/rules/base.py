@@ -1,0 +1,35 @@
+"""What a rule set is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from seewhy.autodiff.operations import Operation
+
+Rule = Callable[[Operation, Tensor], tuple[Tensor | None, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """A named rule set: `by_kind` maps a kind of operation to its rule.
+
+    `reads_input`: kinds whose rule reads the input where a backward could do without it.
+    """
+
+    name: str
+    by_kind: Mapping[str, Rule] = field(default_factory=dict)
+    reads_input: frozenset[str] = frozenset()
+
+    def for_kind(self, kind: str) -> Rule:
+        """The rule for operations of this kind: the gradient where none is given."""
+        return self.by_kind.get(kind, Operation.gradient)
+
+
+GRADIENT = Rules("gradient")
+
+
+def stabilised(values: Tensor, epsilon: float) -> Tensor:
+    """Values moved away from zero by epsilon, for use as divisors; zero counts as positive."""
+    return torch.where(values < 0, values - epsilon, values + epsilon)

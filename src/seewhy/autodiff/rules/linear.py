@@ -1,0 +1,262 @@
+"""Layer-wise relevance propagation (LRP) through a linear operation z = W x + b.
+
+Relevance travels as R = x * g: the cotangent g of a tensor times the tensor. Then everything
+that is linear without a weight (sums, concatenation, pools, up-sampling, views) shares relevance
+out in proportion when it is merely differentiated, and an epsilon of zero makes the whole of LRP
+the gradient times the input. A rule gets the cotangent of z and returns that of x:
+
+    epsilon     W^T (R / (z + eps))                                   with R = z * g
+    gamma       as epsilon with W + gamma W+ where z > 0, W + gamma W- where z < 0
+    z+          positive contributions (w x)+ only
+    alpha-beta  alpha times the positive contributions, minus beta times the negative
+    w-square    R shared out by w^2;    flat: evenly;    z-box: w x - w+ low - w- high
+
+Bach et al. 2015 (PLOS ONE 10:e0130140: epsilon, alpha-beta, flat); Montavon et al. 2017,
+arXiv 1512.02479 (z+, w-square, z-box); Montavon et al. 2019 (LRP: an overview, gamma).
+Denominators are moved away from zero by the stabiliser; the bias takes part in z and keeps its
+share, which is entered into the books. A rule costs at most one more forward and two
+transposed operations (z-box, for the first layer, two and three), since negative contributions are
+what the positive leave over; only in half precision, where little would be left but rounding, each
+is computed by itself.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from seewhy.autodiff.operations import Linear, Operation
+from seewhy.autodiff.rules.base import Rule, stabilised
+
+STABILISER = 1e-6
+
+LinearRule = Callable[[Linear, Tensor], Tensor]
+
+
+def epsilon(epsilon: float = STABILISER) -> Rule:
+    """Relevance in proportion to contributions; small outputs are absorbed by epsilon."""
+
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        z = op.z
+        s = z * cotangent / stabilised(z, epsilon)
+        op.credit(op.bias, s)
+        return op.transposed(s)
+
+    return for_linear(rule)
+
+
+def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
+    """Contributions of the output's own sign count 1 + gamma times."""
+
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        if not _nonnegative(op.input):
+            return _gamma_of_any_input(op, cotangent, gamma, stabiliser)
+        z, weight, bias = op.z, op.weight, op.bias
+        boosted, transposed = op.with_weights(
+            weight + gamma * weight.clamp(min=0), _boosted(bias, gamma, 1)
+        )
+        relevance = z * cotangent
+        up = relevance * (z > 0) / stabilised(boosted, stabiliser)
+        op.credit(_boosted(bias, gamma, 1), up)
+        down = relevance * (z < 0)
+        if not bool(down.any()):  # a rectifier follows
+            return transposed(up)
+        # W + gamma W- = (2 + gamma) W - (W + gamma W+), also of the outputs.
+        down = down / stabilised((2 + gamma) * z - boosted, stabiliser)
+        op.credit(_boosted(bias, gamma, -1), down)
+        return transposed(up - down) + (2 + gamma) * op.transposed(down)
+
+    return for_linear(rule)
+
+
+def _gamma_of_any_input(op: Linear, cotangent: Tensor, gamma: float, stabiliser: float) -> Tensor:
+    z, bias = op.z, op.bias
+    positive, share_positive = positive_part(op)
+    negative = z - _with_bias(op, positive, bias)
+    with_bias = _with_bias(op, positive, _clamped(bias, 1))
+    relevance = z * cotangent
+    up = relevance * (z > 0) / stabilised(z + gamma * with_bias, stabiliser)
+    down = (
+        relevance
+        * (z < 0)
+        / stabilised(z + gamma * _with_bias(op, negative, _clamped(bias, -1)), stabiliser)
+    )
+    op.credit(_boosted(bias, gamma, 1), up)
+    op.credit(_boosted(bias, gamma, -1), down)
+    return op.transposed(up + (1 + gamma) * down) + gamma * share_positive(up - down)
+
+
+def z_plus(stabiliser: float = STABILISER) -> Rule:
+    """Relevance in proportion to positive contributions; to all where none is positive."""
+
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        z, above = op.z, _clamped(op.bias, 1)
+        positive, share = positive_part(op)
+        positive = _with_bias(op, positive, above)
+        relevance = z * cotangent
+        s = relevance / (positive + stabiliser)
+        if bool(torch.where(z < 0, cotangent, 0).any()):  # a z above 0 has positive contributions
+            none = is_none(positive, z)
+            if bool((none & (relevance != 0)).any()):
+                s = torch.where(none, 0, s)
+                rest = torch.where(none, relevance, 0) / stabilised(z, stabiliser)
+                op.credit(above, s)
+                op.credit(op.bias, rest)
+                return share(s) + op.transposed(rest)
+        op.credit(above, s)
+        return share(s)
+
+    return for_linear(rule)
+
+
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0, stabiliser: float = STABILISER) -> Rule:
+    """alpha times the positive contributions minus beta times the negative; alpha - beta = 1.
+
+    Where there are only positive or only negative contributions, those get all.
+    """
+
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        z, above, below = op.z, _clamped(op.bias, 1), _clamped(op.bias, -1)
+        positive, negative, share = _parts(op, above, below)
+        no_positive, no_negative = is_none(positive, z), is_none(negative, z)
+        relevance = z * cotangent
+        a = torch.where(no_positive, 0, torch.where(no_negative, alpha - beta, alpha))
+        b = torch.where(no_negative, 0, torch.where(no_positive, beta - alpha, beta))
+        up = a * relevance / stabilised(positive, stabiliser)
+        down = b * relevance / stabilised(negative, stabiliser)
+        op.credit(above, up)
+        op.credit(below, -down)
+        return share(up, -down)
+
+    return for_linear(rule)
+
+
+def w_square(stabiliser: float = STABILISER) -> Rule:
+    """Relevance in proportion to squared weights, whatever the input."""
+    return _regardless_of_input(torch.square, stabiliser)
+
+
+def flat(stabiliser: float = STABILISER) -> Rule:
+    """Relevance shared out evenly over what an output reads."""
+    return _regardless_of_input(torch.ones_like, stabiliser)
+
+
+def z_box(low: Tensor | float, high: Tensor | float, stabiliser: float = STABILISER) -> Rule:
+    """For inputs between `low` and `high` (broadcast with the input): w x - w+ low - w- high."""
+
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        x, weight = op.input, op.weight
+        lowest, highest = (torch.as_tensor(v).to(x).expand_as(x[:1]) for v in (low, high))
+        at_low, share_low = op.with_weights(weight.clamp(min=0), input=lowest.expand_as(x))
+        at_high, share_high = op.with_weights(weight.clamp(max=0), input=highest.expand_as(x))
+        z = op.z - _with_bias(op, torch.zeros_like(op.z), op.bias) - at_low - at_high
+        s = op.z * cotangent / stabilised(z, stabiliser)
+        relevance = x * op.transposed(s) - lowest * share_low(s) - highest * share_high(s)
+        return _as_cotangent(op, relevance)
+
+    return for_linear(rule)
+
+
+def _regardless_of_input(of_weight: Callable[[Tensor], Tensor], stabiliser: float) -> Rule:
+    def rule(op: Linear, cotangent: Tensor) -> Tensor:
+        share = of_weight(op.weight)
+        _, transposed = op.with_weights(share)
+        counted, _ = op.with_weights(share, input=torch.ones_like(op.input[:1]))
+        return _as_cotangent(op, transposed(op.z * cotangent / stabilised(counted, stabiliser)))
+
+    return for_linear(rule)
+
+
+def for_linear(rule: LinearRule) -> Rule:
+    """A rule of the one input of a linear operation as a rule of any operation."""
+
+    def for_operation(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        assert isinstance(operation, Linear)
+        first, *more = (
+            rule(operation, part) for part in operation.parts(cotangent, operation.ledger)
+        )
+        return (sum(more, first),)
+
+    return for_operation
+
+
+def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The sum of positive contributions (w x)+, and the rule's way back through them, over x.
+
+    With a `sign` of -1 those of the negated weight, (-w x)+.
+    """
+    weight, x = op.weight if sign > 0 else -op.weight, op.input
+    if _nonnegative(x):
+        return op.with_weights(weight.clamp(min=0))
+    if _is_coarse(op):
+        of_positive, share_positive = op.with_weights(weight.clamp(min=0), input=x.clamp(min=0))
+        of_negative, share_negative = op.with_weights(weight.clamp(max=0), input=x.clamp(max=0))
+        return of_positive + of_negative, lambda s: torch.where(
+            x > 0, share_positive(s), share_negative(s)
+        )
+    # |w| |x| = (w x)+ - (w x)-, and w x is their sum.
+    absolute, transposed_absolute = op.with_weights(weight.abs(), input=x.abs())
+    contributions = sign * _with_bias(op, op.z, op.bias, sign=-1)
+
+    def share(s: Tensor) -> Tensor:
+        return (sign * op.transposed(s) + x.sign() * transposed_absolute(s)) / 2
+
+    return (contributions + absolute) / 2, share
+
+
+def _parts(
+    op: Linear, above: Tensor | None, below: Tensor | None
+) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """The sums of positive and of negative contributions, each with its part of the bias.
+
+    And the way back: through the positive contributions for the first, the negative for the second.
+    """
+    positive, share_positive = positive_part(op)
+    positive = _with_bias(op, positive, above)
+    if _is_coarse(op):
+        opposite, share_opposite = positive_part(op, sign=-1)
+        negative = _with_bias(op, -opposite, below)
+        return positive, negative, lambda up, down: share_positive(up) - share_opposite(down)
+    return (
+        positive,
+        op.z - positive,
+        lambda up, down: share_positive(up - down) + op.transposed(down),
+    )
+
+
+def _is_coarse(op: Linear) -> bool:
+    """Half precision: a difference of sums may be all rounding, so each sum is made by itself."""
+    return op.y.dtype.itemsize < 4
+
+
+def is_none(part: Tensor, whole: Tensor) -> Tensor:
+    """Where a part of the contributions is nothing but rounding."""
+    rounding = 16 * torch.finfo(part.dtype).eps if part.dtype.itemsize >= 4 else 0
+    return part.abs() <= rounding * whole.abs()
+
+
+def _nonnegative(x: Tensor) -> bool:
+    return x.numel() == 0 or bool(x.amin() >= 0)
+
+
+def _with_bias(op: Linear, values: Tensor, bias: Tensor | None, sign: int = 1) -> Tensor:
+    return values if bias is None else values + sign * op.over_channels(bias)
+
+
+def _clamped(bias: Tensor | None, sign: int) -> Tensor | None:
+    return None if bias is None else sign * (sign * bias).clamp(min=0)
+
+
+def _boosted(bias: Tensor | None, gamma: float, sign: int) -> Tensor | None:
+    return None if bias is None else bias + gamma * sign * (sign * bias).clamp(min=0)
+
+
+def _as_cotangent(op: Linear, relevance: Tensor) -> Tensor:
+    """Relevance that is no multiple of x, as a cotangent.
+
+    On the picture it has arrived, also at pixels that are zero. Elsewhere zeros pass nothing on.
+    """
+    if op.reads_picture and relevance.shape[1:] == op.ledger.picture_shape:
+        op.ledger.arrive(relevance)
+        return torch.zeros_like(relevance)
+    return torch.where(op.input == 0, 0, relevance / op.input)

@@ -1,0 +1,89 @@
+"""How relevance R = x * g passes what is not linear: one table for LRP and excitation backprop.
+
+    batch norm   part of the linear operation that it alone reads, else affine
+    norm         the standard deviation held fixed (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
+    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clipped rectifiers)
+    product      half of R for each factor; all of it for the factor that a gate scales
+    quotient     the divisor held fixed
+    softmax      Taylor: R = x * gradient; what is left over is entered into the books
+    shift        a term or token that does not depend on the picture keeps its share
+
+AttnLRP, Achtibat et al. 2024, arXiv 2402.05602 (softmax, products, norms, activations);
+gates take nothing: Arras et al. 2017, arXiv 1706.07206. Rectifiers, sums, pools, views need no
+rule: differentiating them passes R on.
+"""
+
+import torch
+from torch import Tensor
+
+from seewhy.autodiff.operations import Linear, Operation
+from seewhy.autodiff.operations.norms import affine
+from seewhy.autodiff.operations.pointwise import GATES
+from seewhy.autodiff.rules.base import Rule
+
+Pulled = tuple[Tensor | None, ...]
+
+
+def taylor(operation: Operation, cotangent: Tensor) -> Pulled:
+    """The gradient; what is constant in the first-order expansion is credited to constants."""
+    return _credited(operation, cotangent, operation.gradient(cotangent))
+
+
+def batch_norm(operation: Operation, cotangent: Tensor) -> Pulled:
+    """Left to the linear operation before it, as one with it; affine where there is none."""
+    linear = operation.makers[0] if operation.makers else None
+    if isinstance(linear, Linear):
+        linear.send(operation.ledger, cotangent)
+        return (cotangent,)
+    _, shift = affine(operation.arguments)
+    over_channels = shift.to(cotangent).view(-1, *[1] * (cotangent.ndim - 2))
+    operation.ledger.credit(over_channels * cotangent)
+    return operation.gradient(cotangent)
+
+
+def held(operation: Operation, cotangent: Tensor) -> Pulled:
+    """The gradient of the function with its measurements of the input held fixed."""
+    function = operation.function.held
+    assert function is not None
+    pulled = operation.recomputed(lambda *x: function(*x, **operation.arguments), cotangent)
+    return _credited(operation, cotangent, pulled)
+
+
+def activation(operation: Operation, cotangent: Tensor) -> Pulled:
+    """g y / x; what is made of zero, as by a sigmoid, is a constant."""
+    (x,), y = operation.x, operation.y
+    zero = x == 0
+    if bool(zero.any()):
+        operation.ledger.credit(torch.where(zero, y * cotangent, 0))
+    return (cotangent * torch.where(zero, 0, y / x),)
+
+
+def product(operation: Operation, cotangent: Tensor) -> Pulled:
+    """All to the factor that a gate scales; else half to each."""
+    pulled = operation.gradient(cotangent)
+    gates = [maker is not None and maker.function.pure in GATES for maker in operation.makers]
+    if any(gates) and not all(gates):
+        return tuple(None if gate else p for gate, p in zip(gates, pulled, strict=True))
+    return tuple(None if p is None else p / 2 for p in pulled)
+
+
+def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
+    """Credit constants with what comes in and does not go out: y g - sum of x g."""
+    with torch.no_grad():
+        operation.ledger.credit((operation.y * cotangent).nan_to_num(0, 0, 0))
+        for x, p in zip(operation.x, pulled, strict=True):
+            if p is not None:
+                operation.ledger.credit(-(x * p).nan_to_num(0, 0, 0))
+    return pulled
+
+
+RELEVANCE: dict[str, Rule] = {
+    "batch norm": batch_norm,
+    "norm": held,
+    "activation": activation,
+    "clipped relu": activation,
+    "product": product,
+    "quotient": held,
+    "softmax": taylor,
+    "shift": taylor,
+}

@@ -1,0 +1,304 @@
+"""One forward, many backwards.
+
+A `Tape` watches an unmodified network run. Every torch function whose *kind* it was asked to
+watch (say "relu": `F.relu`, `x.relu_()`, `nn.ReLU`, ...) is swapped for the same function with a
+backward that asks the rule set in force. The recorded graph can then be pulled back again and
+again, each time under other rules:
+
+    tape = Tape(RECTIFIER_KINDS)
+    with tape:
+        logits = net(x)
+    guided = tape.pull(logits[:, 3].sum(), [x], GUIDED)
+    plain = tape.pull(logits[:, 3].sum(), [x], GRADIENT)
+
+Functional, in-place and reused operations work, because functions are watched and not
+modules. Where no rule is in force the backward is autograd's own, bit for bit: an operation
+runs inside a small local graph of its own, and the plain backward pulls through that.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from seewhy.autodiff.graph import DepthTracker, linear_operations, maker
+from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operation
+from seewhy.autodiff.operations.base import address
+from seewhy.autodiff.operations.linear import LinearFunction
+from seewhy.autodiff.operations.norms import affine
+from seewhy.autodiff.rules import GRADIENT, Rules
+
+Logged = tuple[Operation, GradientEdge]
+
+
+class Tape(TorchFunctionMode):
+    """Records the operations of the given kinds while it is active (`with tape: ...`).
+
+    - `source`: the pixels. `layers`: the name of each weight, by the tensor's id.
+    - `reads_input`: kinds of which the input has to be kept for a rule.
+    - `log`: gets the operations of some kinds as they run, and where they are in the graph.
+    """
+
+    def __init__(
+        self,
+        kinds: Collection[str],
+        source: Tensor | None = None,
+        layers: Mapping[int, str] | None = None,
+        log: Mapping[str, list[Logged]] | None = None,
+        reads_input: Collection[str] = (),
+    ):
+        super().__init__()
+        self.kinds = frozenset(kinds)
+        self.seen: Counter[str] = Counter()
+        self.rules: Rules = GRADIENT
+        self.ledger = Ledger()
+        self._log = log or {}
+        self._reads_input = frozenset(reads_input)
+        self._source = source
+        self._layers = layers or {}
+        self._calls: Counter[str] = Counter()
+        self._stored: dict[int, list[Operation]] = defaultdict(list)
+        self._ways = DepthTracker(source)
+        self._paused = False
+        self._entered = 0
+
+    def __exit__(self, *error: Any) -> None:
+        """Forget what only the forward needs: it would hold the graph in a circle."""
+        super().__exit__(*error)
+        self._entered -= 1
+        if not self._entered:
+            self._stored.clear()
+            self._ways.clear()
+            self._log = {}
+
+    def __enter__(self) -> "Tape":
+        """Watch; also from inside a function that is watched."""
+        self._entered += 1
+        return super().__enter__()
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Swap a watched function for its intercepted twin; pass everything else through."""
+        kwargs = kwargs or {}
+        if self._paused or not self.kinds:
+            return func(*args, **kwargs)
+        if func in OPENED and self.kinds & {"linear", "product", "softmax"}:
+            with self:
+                return OPENED[func](*args, **kwargs)
+        if _writes(func, args, kwargs):
+            self._preserve(func, args, kwargs)
+        call = self._watched(func, args, kwargs)
+        result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
+        if "linear" in self.kinds and isinstance(result, Tensor | tuple | list):
+            _count_uses(args)
+        return result
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside is not the network's doing."""
+        self._paused, before = True, self._paused
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def pull(
+        self,
+        output: Tensor,
+        sources: Sequence[Tensor] | Sequence[GradientEdge],
+        rules: Rules = GRADIENT,
+        ledger: Ledger | None = None,
+    ) -> tuple[Tensor | None, ...]:
+        """Pull the scalar `output` back to `sources` under `rules`; the graph is kept.
+
+        A source that `output` does not depend on gets None. What rules do not pass on is
+        written into `ledger`.
+        """
+        self.rules, self.ledger = rules, ledger or Ledger()
+        self.ledger.last = frozenset(linear_operations(output))
+        try:
+            return torch.autograd.grad(output, sources, retain_graph=True, allow_unused=True)
+        finally:
+            self.ledger.last = frozenset()
+            self.rules, self.ledger = GRADIENT, Ledger()
+
+    def _watched(self, func: Callable, args: tuple, kwargs: dict) -> Call | None:
+        function = FUNCTIONS.get(func)
+        if function is None:
+            return None
+        call = function.bind(args, kwargs)
+        return call if call is not None and call.kind in self.kinds else None
+
+    def _run(self, call: Call, func: Callable, args: tuple, kwargs: dict) -> Any:
+        number = self._calls[call.kind]
+        self._calls[call.kind] += 1
+        if not (torch.is_grad_enabled() and any(t.requires_grad for t in call.tensors)):
+            result = func(*args, **kwargs)  # does not depend on the picture
+            if call.kind == "linear" and isinstance(result, Tensor):
+                # A graph may begin at its output, and a batch normalisation read that.
+                self._mark(result, self._operation(call, (), result.detach(), number))
+            return result
+        self.seen[call.kind] += 1
+        if call.in_place:
+            # The old value may be needed by the backward, so the operation reads a copy of it;
+            # writing the result back keeps every alias of the tensor right.
+            target, *others = call.tensors
+            result = self._apply(call, number, target.clone(), *others)
+            operation = made_by(result)
+            target.copy_(result)
+            if operation is not None and not operation.output.requires_grad:
+                # The same numbers; one copy is enough.
+                operation.y = operation.output = target.detach()
+                self._stored[address(target)].append(operation)
+            return target
+        return call.whole(self._apply(call, number, *call.tensors))
+
+    def _apply(self, call: Call, number: int, *tensors: Tensor) -> Tensor:
+        result = _Intercepted.apply(self, call, number, *tensors)
+        operation = result.grad_fn.operation
+        self._mark(result, operation)
+        if call.kind in self._log:
+            self._log[call.kind].append((operation, get_gradient_edge(result)))
+        return result
+
+    def reads_input(self, kind: str) -> bool:
+        """Whether a rule needs the input of operations of this kind."""
+        return kind in self._reads_input
+
+    def record(
+        self, call: Call, number: int, given: Sequence[Tensor], inputs: tuple, output: Tensor
+    ) -> Operation:
+        """The operation of a call that was given `given`; called while it runs."""
+        operation = self._operation(call, inputs, output, number)
+        operation.depths = tuple(self._ways.depth(t) for t in given)
+        operation.depth = max(operation.depths) + isinstance(operation, Linear)
+        operation.reads_picture = any(self._ways.short(t) for t in given)
+        if call.kind == "product":
+            operation.makers = tuple(maker(t) for t in given)
+        if call.kind == "batch norm":
+            self._fold(operation, given[0])
+        kept = {address(t) for t in operation.x} | (
+            {address(operation.y)} if call.function.keeps_output else set()
+        )
+        for storage in kept:
+            self._stored[storage].append(operation)
+        return operation
+
+    def _operation(
+        self, call: Call, inputs: tuple[Tensor, ...], output: Tensor, number: int
+    ) -> Operation:
+        if not isinstance(call.function, LinearFunction):
+            return Operation(call.kind, call.function, inputs, output, call.arguments, number)
+        weight = call.arguments[call.function.weight]
+        layer = self._layers.get(id(weight))
+        return Linear(call.kind, call.function, inputs, output, call.arguments, number, layer=layer)
+
+    def _fold(self, batch_norm: Operation, given: Tensor) -> None:
+        linear = made_by(given)
+        if not isinstance(linear, Linear) or (linear.type == "dense" and linear.y.ndim != 2):
+            return
+        if linear.fold(*affine(batch_norm.arguments)):
+            batch_norm.makers = (linear,)
+
+    @staticmethod
+    def _mark(result: Tensor, operation: Operation) -> None:
+        result._seewhy_made_by = (operation, result._version)  # type: ignore[attr-defined]
+
+    def _preserve(self, func: Callable, args: tuple, kwargs: dict) -> None:
+        """Copy what operations keep in the storage that a function is about to write into."""
+        written = [t for t in (*args[:1], kwargs.get("input"), kwargs.get("out"))
+                   if isinstance(t, Tensor)]  # fmt: skip
+        for target in written:
+            linear, storage = made_by(target), address(target)
+            rectifies = getattr(FUNCTIONS.get(func), "pure", None) is FUNCTIONS[torch.relu].pure
+            for operation in self._stored.pop(storage, ()):
+                # A rectifier that alone reads z leaves z wherever anything comes back to it.
+                if operation is linear and operation.uses == 0 and rectifies:
+                    self._stored[storage].append(operation)
+                else:
+                    operation.preserve(storage)
+
+
+class _Intercepted(torch.autograd.Function):
+    """An operation whose backward is decided by the tape's rules when it is pulled back."""
+
+    @staticmethod
+    def forward(ctx: Any, tape: Tape, call: Call, number: int, *tensors: Tensor) -> Tensor:
+        alone = call.function.backward is not None and not _saving_is_watched()
+        with torch.set_grad_enabled(not alone):
+            inputs = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
+            output = call.compute(*inputs)
+        if alone and not tape.reads_input(call.kind):
+            inputs = ()
+        ctx.tape = tape
+        ctx.operation = tape.record(call, number, tensors, inputs, output)
+        device = output.device.type
+        ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+        return output.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        operation: Operation = ctx.operation
+        operation.ledger = ctx.tape.ledger
+        rule = ctx.tape.rules.for_kind(operation.kind)
+        with torch.autocast(*ctx.autocast):
+            pulled = rule(operation, cotangents[0])
+        return (None, None, None, *pulled)
+
+
+def _saving_is_watched() -> bool:
+    """Whether activation checkpointing counts the tensors that are saved for the backward.
+
+    When it runs a block again, unwatched, it expects the same number of them.
+    """
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # type: ignore[attr-defined]
+
+
+def made_by(tensor: Tensor) -> Operation | None:
+    """The watched operation that put the tensor out, if nothing has written into it since."""
+    operation, version = getattr(tensor, "_seewhy_made_by", (None, 0))
+    return operation if operation is not None and tensor._version == version else None
+
+
+def stands_for(new: Tensor, old: Tensor) -> None:
+    """Treat a copy as the tensor that it was made of."""
+    operation = made_by(old)
+    if operation is not None:
+        Tape._mark(new, operation)
+
+
+def _count_uses(args: tuple) -> None:
+    for value in args:
+        if isinstance(value, Tensor):
+            operation = made_by(value)
+            if operation is not None:
+                operation.uses += 1
+        elif isinstance(value, tuple | list):
+            _count_uses(tuple(value))
+
+
+def _writes(func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the call writes into one of its arguments."""
+    name = getattr(func, "__name__", "").partition(".")[0]  # aten operations: "add_.Tensor"
+    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
+        return True
+    if kwargs.get("inplace") or kwargs.get("out") is not None:
+        return True
+    return any(value is True for value in args) and _has_inplace(func)
+
+
+@cache
+def _has_inplace(func: Callable) -> bool:
+    try:
+        return "inplace" in signature(func).parameters
+    except (TypeError, ValueError):
+        return False

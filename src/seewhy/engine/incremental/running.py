@@ -1,0 +1,125 @@
+"""Run a network on locally edited copies of one picture."""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.engine.incremental.elementwise import ELEMENTWISE
+from seewhy.engine.incremental.local import Local, Run
+from seewhy.engine.incremental.once import Once
+from seewhy.engine.incremental.reducing import REDUCING
+from seewhy.engine.incremental.shaping import SHAPING
+from seewhy.engine.incremental.sliding import SLIDING
+from seewhy.engine.incremental.spans import Span
+
+FUNCTIONS: dict[Callable, Callable] = {**ELEMENTWISE, **SLIDING, **SHAPING, **REDUCING}
+
+
+class Incremental:
+    """Runs a network on locally edited copies of one picture.
+
+    - `net`: any function of a batch of pictures that treats each by itself, a network in
+    evaluation mode say. It is not touched, and hears of nothing: tensors that know where they were
+    edited take the place of its own. Layers whose output such an edit changes in a small region
+    are computed in that region; from where it covers more than `dense_share` of the map, on the
+    whole map. So is all that does not go cell by cell.
+    - `dense_share`: the share of a map, in (0, 1], up to which regions are followed. The result
+    does not depend on it, the time does.
+    - `followed`: of the last call, the functions that met a region, in order, with the share of
+    the map that they computed.
+
+    What the network makes of the picture itself is kept for the next call with the same picture;
+    it takes about the memory of all activations of one picture. Gradients are not recorded.
+    """
+
+    def __init__(self, net: Callable[[Tensor], Any], *, dense_share: float = 0.75):
+        self.net = net
+        self.dense_share = dense_share
+        self.followed: list[tuple[str, float]] = []
+        self._picture: Tensor | None = None
+        self._once = Once()
+
+    def __call__(
+        self,
+        picture: Float[Tensor, "1 channels height width"],
+        patches: Float[Tensor, "copies channels rows columns"],
+        top: Sequence[int] | Tensor,
+        left: Sequence[int] | Tensor,
+    ) -> Any:
+        """What the network says of the picture with each of the patches.
+
+        The i-th copy of the picture has `patches[i]` from row `top[i]` and column `left[i]` on; it
+        has to lie inside. Like the network's output for all the copies in one batch, but for
+        rounding. Memory format and type are the picture's.
+
+        `NotLocal` if the network writes into maps, or past torch's functions, in a way that cannot
+        be followed.
+        """
+        spans = (
+            _span(top, patches.shape[2], picture.shape[2]),
+            _span(left, patches.shape[3], picture.shape[3]),
+        )
+        with torch.no_grad():
+            base = self._kept(picture)
+            run = Run(FUNCTIONS, self.dense_share, self._once)
+            form = torch.channels_last if _is_channels_last(base) else torch.contiguous_format
+            tiles = patches.detach().to(base, copy=True, memory_format=form)
+            try:
+                result = self.net(Local(base, tiles, 2, spans, run))
+            finally:
+                self.followed = run.followed
+                self._once.rewind()
+            return _plain(result)
+
+    def _kept(self, picture: Tensor) -> Tensor:
+        """The picture; the very tensor of the last call if it is the same one."""
+        kept = self._picture
+        if (
+            kept is None
+            or kept.dtype != picture.dtype
+            or kept.device != picture.device
+            or kept.stride() != picture.stride()
+            or not torch.equal(kept, picture)
+        ):
+            self._once = Once()
+            self._picture = kept = picture.detach().clone()
+        return kept
+
+
+def _span(starts: Sequence[int] | Tensor, size: int, length: int) -> Span:
+    starts = starts.tolist() if isinstance(starts, Tensor) else starts
+    span = Span(np.array(starts, dtype=np.int64), size, length)
+    if len(starts) == 0 or span.starts.min() < 0 or span.end.max() > length:
+        raise ValueError(f"windows of {size} cells from {starts} do not fit into {length}")
+    return span
+
+
+def _is_channels_last(picture: Tensor) -> bool:
+    return not picture.is_contiguous() and picture.is_contiguous(memory_format=torch.channels_last)
+
+
+def _plain(result: Any) -> Any:
+    """The network's output, with whole maps for those that still are local."""
+    if isinstance(result, Local):
+        return result.whole()
+    if isinstance(result, dict):
+        plain = copy(result)
+        for key, value in result.items():
+            plain[key] = _plain(value)
+        return plain
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*map(_plain, result))
+    if isinstance(result, tuple | list):
+        return type(result)(map(_plain, result))
+    local = {name: one for name, one in getattr(result, "__dict__", {}).items()
+             if isinstance(one, Local)}  # fmt: skip
+    if local:
+        result = copy(result)
+        for name, one in local.items():
+            setattr(result, name, one.whole())
+    return result

@@ -1,0 +1,1 @@
+"""Measurements of explanations: selectivity, sufficiency, similarity."""

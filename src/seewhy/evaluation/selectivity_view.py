@@ -1,0 +1,208 @@
+"""Channel comparisons as a figure, as numbers for other programs, and in words."""
+
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch.nn.functional as F
+
+from seewhy.evaluation.selectivity import RANKS, ChannelSelectivity, Finding, Similarity, degree
+from seewhy.show.drawing import draw, draw_over
+from seewhy.show.figure_grid import (
+    HEADER,
+    IMAGE_WIDTH,
+    FigureGrid,
+    clip,
+    draw_map,
+    png_bytes,
+    write_below,
+    write_beside,
+    write_title,
+)
+from seewhy.show.overlay import rgb
+from seewhy.show.readable import jsonable
+from seewhy.show.text import number, percent, picture_name
+from seewhy.support.files import write_by_suffix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".json")
+MOST_PICTURES = 4  # in one figure
+COLUMNS = 2 + len(RANKS)  # words or the picture, the maps, words
+WIDE, NARROW = 46, 40  # letters in a column, at the caption and beside maps
+SILENT = "the channel is silent here"
+HINT = (
+    "The maps below answer for these channels. Maps that agree much more than the activations do "
+    "are not about the channel."
+)
+
+
+def summary(comparison: ChannelSelectivity) -> str:
+    """What was compared, and a line on each method."""
+    pictures = len(comparison.batch)
+    verdicts = _verdicts(comparison)
+    width = max(len(name) for name, _ in verdicts)
+    lines = [
+        f"layer     {comparison.layer} of {comparison.model}, channels by their {comparison.by}; "
+        f"{pictures} picture{'' if pictures == 1 else 's'}"
+    ]
+    if pictures == 1:
+        lines += [f"channels  {'; '.join(_named(comparison, 0, rank) for rank in range(3))}"]
+    lines += [f"{name:<{width}}  {verdict}" for name, verdict in verdicts]
+    lines += [f"left out {name}: {reason}" for name, reason in comparison.skipped]
+    return "\n".join(lines)
+
+
+def save(comparison: ChannelSelectivity, path: str | Path) -> Path:
+    """Write a comparison by suffix, .png or .json, whole or not at all; gives back the path."""
+    writers = {".png": lambda: png_bytes(figure(comparison)), ".json": lambda: _json(comparison)}
+    return write_by_suffix(path, writers)
+
+
+def figure(comparison: ChannelSelectivity) -> "Figure":
+    """A matplotlib figure: per picture the activations and then a row a method.
+
+    A column for each channel; at the row's end how alike its maps are. Of many pictures the
+    first few are drawn.
+    """
+    drawn = min(len(comparison.batch), MOST_PICTURES)
+    lines = 1 + len(comparison)
+    caption = _caption(comparison)
+    height, width = comparison.batch.pixels.shape[-2:]
+    headers = [HEADER, *[0.0] * len(comparison)] * drawn
+    grid = FigureGrid(COLUMNS, headers, IMAGE_WIDTH * height / width, len(caption))
+    for picture in range(drawn):
+        _draw_activations(grid, comparison, picture, picture * lines)
+        for place, finding in enumerate(comparison):
+            _draw_finding(grid, finding, picture, picture * lines + 1 + place)
+    grid.write_caption(caption)
+    return grid.figure
+
+
+def readable(comparison: ChannelSelectivity) -> dict[str, Any]:
+    """The channels and the numbers of every method, valid as JSON; NaN is None."""
+    pictures = [
+        {
+            "source": picture.source,
+            "channels": [
+                {"rank": rank, "channel": channel, "activation": activation}
+                for rank, channel, activation in zip(RANKS, channels, activations, strict=True)
+            ],
+        }
+        for picture, channels, activations in zip(
+            comparison.batch.pictures,
+            comparison.channels.tolist(),
+            comparison.activations.tolist(),
+            strict=True,
+        )
+    ]
+    methods = [
+        {
+            "method": finding.method,
+            "parameters": finding.explanations[0].provenance.parameters,
+            "layer": finding.explanations[0].provenance.layer,
+            "verdict": finding.verdict,
+        }
+        | _numbers(finding.similarity)
+        for finding in comparison
+    ]
+    values = {
+        "model": comparison.model,
+        "layer": comparison.layer,
+        "by": comparison.by,
+        "seed": comparison.seed,
+        "pictures": pictures,
+        "activations": _numbers(comparison.similarity),
+        "methods": methods,
+        "skipped": [{"method": name, "reason": why} for name, why in comparison.skipped],
+    }
+    return jsonable(values)
+
+
+def _json(comparison: ChannelSelectivity) -> bytes:
+    return json.dumps(readable(comparison), allow_nan=False, ensure_ascii=False).encode()
+
+
+def _numbers(similarity: Similarity) -> dict[str, Any]:
+    """Per picture, of the most active channel's map and the two others."""
+    return {
+        "rank_correlation": dict(zip(RANKS[1:], similarity.correlation.T.tolist(), strict=True)),
+        "top_overlap": dict(zip(RANKS[1:], similarity.overlap.T.tolist(), strict=True)),
+    }
+
+
+def _draw_activations(
+    grid: FigureGrid, comparison: ChannelSelectivity, picture: int, line: int
+) -> None:
+    """The picture, and what each of its channels responds to."""
+    pixels = comparison.batch.pixels[picture].detach().cpu()
+    axes = grid.image(rgb(pixels), line, 0)
+    write_title(axes, f"{comparison.layer} of {comparison.model}", "the picture")
+    write_below(axes, clip(picture_name(comparison.batch.pictures[picture]), WIDE))
+    maps = F.interpolate(
+        comparison.maps[picture][:, None], pixels.shape[-2:], mode="bilinear", align_corners=False
+    )[:, 0]
+    signed = bool((comparison.maps[picture] < 0).any())
+    for rank, raw in enumerate(maps):
+        value = number(float(comparison.activations[picture, rank]))
+        title = f"{RANKS[rank]}: channel {int(comparison.channels[picture, rank])}"
+        small = f"its activation, {comparison.by} {value}"
+        drawing = draw_over(pixels, raw, signed)
+        draw_map(grid, drawing, signed, line, 1 + rank, title, small, if_zero=SILENT)
+    words = [*_alike(comparison.similarity, picture), "", *textwrap.wrap(HINT, NARROW)]
+    write_beside(grid, line, COLUMNS - 1, "the activations themselves", words)
+
+
+def _draw_finding(grid: FigureGrid, finding: Finding, picture: int, line: int) -> None:
+    first = finding.explanations[0]
+    about = textwrap.wrap(first.provenance.question, NARROW)
+    reads = [f"reads {first.provenance.layer}"] if first.provenance.layer else []
+    write_beside(grid, line, 0, finding.method, [*about, *reads])
+    for rank, explanation in enumerate(finding.explanations):
+        drawing = draw(explanation, picture)
+        draw_map(grid, drawing, explanation.signed, line, 1 + rank)
+    found = degree(finding.similarity.mean(picture))
+    write_beside(grid, line, COLUMNS - 1, found, _alike(finding.similarity, picture))
+
+
+def _alike(similarity: Similarity, picture: int) -> list[str]:
+    """How alike the map of the most active channel is to the others, in words."""
+    lines = []
+    for column, rank in enumerate(RANKS[1:]):
+        correlation = float(similarity.correlation[picture, column])
+        overlap = float(similarity.overlap[picture, column])
+        lines += [f"most active and {rank}:"]
+        if math.isnan(correlation):
+            lines += ["    a map is empty"]
+            continue
+        lines += [f"    rank correlation {correlation:.2f}".replace("-", "−")]
+        if not math.isnan(overlap):
+            lines += [f"    strongest 5 %: {percent(overlap)} in common"]
+    return lines
+
+
+def _named(comparison: ChannelSelectivity, picture: int, rank: int) -> str:
+    channel, value = comparison.channels[picture, rank], comparison.activations[picture, rank]
+    return f"{RANKS[rank]} {int(channel)} ({number(float(value))})"
+
+
+def _verdicts(comparison: ChannelSelectivity) -> list[tuple[str, str]]:
+    """How alike the activations are, for a measure, and then a line on each method."""
+    mean = comparison.similarity.mean()
+    own = f"rank correlation {mean:.2f} between these channels".replace("-", "−")
+    silent = "nothing to compare: the other channels are silent"
+    first = ("activations", silent if math.isnan(mean) else own)
+    return [first, *((finding.method, finding.verdict) for finding in comparison)]
+
+
+def _caption(comparison: ChannelSelectivity) -> list[str]:
+    """A line on each method, over all pictures, and the skipped ones with their reasons."""
+    pictures, texts = len(comparison.batch), []
+    if pictures > MOST_PICTURES:
+        texts += [f"The first {MOST_PICTURES} of {pictures} pictures; over all of them:"]
+    texts += [f"{name}: {verdict}" for name, verdict in _verdicts(comparison)]
+    texts += [f"skipped {name}: {reason}" for name, reason in comparison.skipped]
+    return [line for text in texts for line in textwrap.wrap(text, WIDE * COLUMNS)]

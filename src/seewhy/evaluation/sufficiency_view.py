@@ -1,0 +1,257 @@
+"""How much of a picture is enough: a figure, numbers for other programs, words."""
+
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seewhy.evaluation.sufficiency import SufficiencyCurve, checked_share
+from seewhy.perturbation.perturbations import PYRAMID
+from seewhy.show.figure_grid import (
+    FAINT,
+    HEADER,
+    IMAGE_WIDTH,
+    INK,
+    FigureGrid,
+    clip,
+    png_bytes,
+    write_below,
+    write_title,
+)
+from seewhy.show.overlay import rgb
+from seewhy.show.readable import jsonable
+from seewhy.show.text import number, picture_name
+from seewhy.support.files import write_by_suffix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".json")
+WIDE = 46  # letters in a column
+MOST_ABREAST = 5  # areas beside a picture, before they wrap
+SHOWN = 50  # pictures on a figure: more would make no image
+ENOUGH = "#d9480f"
+APART = 0.11  # of the axis, between the names of two areas
+
+
+def summary(curve: SufficiencyCurve, share: float) -> str:
+    """The model, a line a picture with what each area keeps of it, and the mean."""
+    lines = [f"model     {curve.model}"]
+    for i, picture in enumerate(curve.batch.pictures):
+        whole = _probability(float(curve.whole[i]))
+        smallest = _smallest(curve, i, share)
+        suffices = (
+            f"no area is enough for {_share(share)}"
+            if smallest is None
+            else f"{_area(curve.areas[smallest])} are enough for {_share(share)}"
+        )
+        lines.append(
+            f"{picture_name(picture)}: {curve.targets[i]} {whole}; "
+            f"{_kept(curve, curve.kept[i].tolist())}; {suffices}"
+        )
+    if len(curve) > 1:
+        whole = _probability(float(curve.whole.mean()))
+        lines.append(f"mean      {whole}; {_kept(curve, curve.kept.mean(0).tolist())}")
+    lines += [f"note      {note}" for note in curve.notes]
+    return "\n".join(lines)
+
+
+def save(curve: SufficiencyCurve, path: str | Path, share: float) -> Path:
+    """Write by suffix, .png or .json, whole or not at all; gives back the path."""
+    writers = {
+        ".png": lambda: png_bytes(figure(curve, share)),
+        ".json": lambda: _json(curve, share),
+    }
+    return write_by_suffix(path, writers)
+
+
+def figure(curve: SufficiencyCurve, share: float) -> "Figure":
+    """A matplotlib figure: a row a picture, with what was seen of it, and last the curve."""
+    checked_share(share)
+    height, width = curve.batch.pixels.shape[-2:]
+    lines = math.ceil(len(curve.areas) / MOST_ABREAST)
+    per_row = math.ceil(len(curve.areas) / lines)
+    shown = min(len(curve), SHOWN)
+    caption = textwrap.wrap(_caption(curve), WIDE * (2 + per_row))
+    grid = FigureGrid(
+        2 + per_row, [HEADER] * (shown * lines), IMAGE_WIDTH * height / width, len(caption)
+    )
+    for picture in range(shown):
+        first = picture * lines
+        smallest = _smallest(curve, picture, share)
+        _draw_picture(grid, curve, picture, first)
+        for place, area in enumerate(_ascending(curve)):
+            line, column = first + place // per_row, 1 + place % per_row
+            _draw_seen(grid, curve, picture, area, area == smallest, line, column)
+        _draw_curve(grid, curve, picture, smallest, share, first, 1 + per_row)
+    grid.write_caption(caption)
+    return grid.figure
+
+
+def _draw_picture(grid: FigureGrid, curve: SufficiencyCurve, picture: int, line: int) -> None:
+    """The whole picture, its class, and the class's probability."""
+    axes = grid.image(rgb(curve.batch.pixels[picture].detach().cpu()), line, 0)
+    said = _probability(float(curve.whole[picture]))
+    write_title(axes, f"{clip(curve.targets[picture], 33 - len(said))} {said}", "the whole picture")
+    write_below(axes, clip(picture_name(curve.batch.pictures[picture]), WIDE))
+
+
+def _draw_seen(
+    grid: FigureGrid,
+    curve: SufficiencyCurve,
+    picture: int,
+    area: int,
+    enough: bool,
+    line: int,
+    column: int,
+) -> None:
+    """What the network saw, with a frame around the smallest area that is enough."""
+    axes = grid.image(rgb(curve.seen(picture, area)), line, column)
+    kept = _probability(float(curve.kept[picture, area]))
+    title = f"{_area(curve.areas[area])} keep {kept}"
+    write_title(axes, title, "the smallest that is enough" if enough else "")
+    if enough:
+        from matplotlib.patches import Rectangle
+
+        frame = Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, clip_on=False)
+        frame.set(edgecolor=ENOUGH, linewidth=2.5)
+        axes.add_patch(frame)
+        axes.texts[-1].set_color(ENOUGH)
+
+
+def _draw_curve(
+    grid: FigureGrid,
+    curve: SufficiencyCurve,
+    picture: int,
+    smallest: int | None,
+    share: float,
+    line: int,
+    column: int,
+) -> None:
+    """Probability kept against area, the latter on a logarithmic axis that ends at the whole."""
+    axes = grid.axes(line, column, 0.0, grid.image_height, narrow=0.32)
+    order, whole = _ascending(curve), float(curve.whole[picture])
+    areas = [100 * curve.areas[i] for i in order]
+    kept = [float(curve.kept[picture, i]) for i in order]
+    axes.plot([*areas, 100], [*kept, whole], color=INK, linewidth=1.2)
+    axes.plot(areas, kept, "o", color=INK, markersize=4)
+    axes.plot([100], [whole], "o", color=INK, markerfacecolor="white", markersize=5, clip_on=False)
+    _draw_level(axes, whole, "-", "whole", left=True)
+    _draw_level(axes, share * whole, "--", _share(share), left=False)
+    if smallest is not None:
+        place = 100 * curve.areas[smallest], float(curve.kept[picture, smallest])
+        axes.plot([place[0]] * 2, [0, place[1]], color=ENOUGH, linewidth=1)
+        axes.plot(*place, "o", color=ENOUGH, markersize=6)
+    _dress(axes, areas, max([*kept, whole]))
+    said = "no area is enough" if smallest is None else f"enough: {_area(curve.areas[smallest])}"
+    write_title(axes, said, f"to keep {_share(share)} of {_probability(whole)}")
+
+
+def _draw_level(axes: "Axes", height: float, style: str, words: str, left: bool) -> None:
+    """A probability, named at one end of its line."""
+    axes.axhline(height, linestyle=style, color=FAINT, linewidth=0.7, zorder=0)
+    axes.annotate(
+        words,
+        (0.02 if left else 0.98, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        fontsize=6.5,
+        color=FAINT,
+    )
+
+
+def _dress(axes: "Axes", areas: list[float], most: float) -> None:
+    """Axes, with as many areas named as there is room for."""
+    low = 0.85 * areas[0]
+    axes.set_xscale("log")
+    axes.set_xlim(low, 100)
+    axes.set_ylim(0, 1.12 * most or 1)
+    span, named = math.log(100 / low), [100.0]
+    for area in reversed(areas):
+        if math.log(named[-1] / area) > APART * span:
+            named.append(area)
+    axes.set_xticks(named, [number(area) for area in named])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("seen, % of the picture", fontsize=7, color=FAINT, labelpad=1)
+    axes.tick_params(labelsize=6.5, length=2, width=0.5, pad=1.5, color=FAINT, labelcolor=FAINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.5)
+
+
+def _caption(curve: SufficiencyCurve) -> str:
+    """What is seen."""
+    hidden = (
+        "blurred" if curve.perturbation in (PYRAMID, "blur") else f"faded to {curve.perturbation}"
+    )
+    more = len(curve) - SHOWN
+    rest = f" {more} more {'picture is' if more == 1 else 'pictures are'} not shown." * (more > 0)
+    return (
+        f"{curve.model}: the parts of the picture, of given areas, that keep its class best, as "
+        f"the network saw them: what is hidden is {hidden}. Above each its area and the "
+        f"probability that it keeps; last that probability against the area.{rest}"
+    )
+
+
+def readable(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
+    """The areas and what they keep, valid as JSON."""
+    smallest = [_smallest(curve, i, share) for i in range(len(curve))]
+    pictures = [
+        {
+            "source": picture.source,
+            "target": curve.targets[i],
+            "whole": float(curve.whole[i]),
+            "kept": curve.kept[i],
+            "enough": None if place is None else curve.areas[place],
+        }
+        for i, (picture, place) in enumerate(zip(curve.batch.pictures, smallest, strict=True))
+    ]
+    return jsonable(
+        {
+            "model": curve.model,
+            "areas": curve.areas,
+            "share": share,
+            "hidden": curve.perturbation,
+            "pictures": pictures,
+            "notes": curve.notes,
+        }
+    )
+
+
+def _smallest(curve: SufficiencyCurve, picture: int, share: float) -> int | None:
+    """Which area is the smallest that is enough."""
+    suffices = curve.suffices(share)[picture]
+    return next((i for i in _ascending(curve) if suffices[i]), None)
+
+
+def _ascending(curve: SufficiencyCurve) -> list[int]:
+    """The numbers of the areas, smallest first."""
+    return sorted(range(len(curve.areas)), key=lambda i: curve.areas[i])
+
+
+def _kept(curve: SufficiencyCurve, kept: list[float]) -> str:
+    """What each area keeps."""
+    return ", ".join(
+        f"{_area(area)} keep {_probability(value)}"
+        for area, value in zip(curve.areas, kept, strict=True)
+    )
+
+
+def _area(area: float) -> str:
+    return f"{number(100 * area)} %"
+
+
+def _probability(value: float) -> str:
+    """Two decimals; one digit that is not zero, where it is less."""
+    return f"{value:.2f}" if value >= 0.095 or not value else f"{value:.1g}".replace("-", "−")
+
+
+def _share(share: float) -> str:
+    return "half" if share == 0.5 else f"{number(100 * share)} %"
+
+
+def _json(curve: SufficiencyCurve, share: float) -> bytes:
+    return json.dumps(readable(curve, share), allow_nan=False, ensure_ascii=False).encode()

@@ -1,0 +1,1 @@
+"""Networks as they are: layers, grids, addresses, hooks and edits."""

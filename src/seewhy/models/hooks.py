@@ -1,0 +1,81 @@
+"""See and replace what modules put out, while a block runs.
+
+The one place that sets hooks. They are removed when the block ends, also on an exception.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+OutputHook = Callable[[Tensor, int], Tensor | None]
+
+
+@contextmanager
+def hooked(
+    net: nn.Module, hooks: Mapping[str, OutputHook], before_others: bool = False
+) -> Iterator[None]:
+    """Call each named module's hook with its output and the number of the call (from 0).
+
+    A hook that returns a tensor replaces the output. Of a tuple, list, mapping or dataclass
+    output the first tensor counts. `before_others` lets these hooks see and replace the
+    output before those that were set earlier.
+    """
+    calls: Counter[str] = Counter()
+
+    def forward_hook(name: str, hook: OutputHook) -> Callable:
+        def call(module: nn.Module, args: Any, output: Any) -> Any:
+            tensor = first_tensor(output)
+            if tensor is None:
+                return None
+            calls[name] += 1
+            new = hook(tensor, calls[name] - 1)
+            return None if new is None else _replaced(output, tensor, new)
+
+        return call
+
+    modules = dict(net.named_modules())
+    handles = []
+    try:
+        for name, hook in hooks.items():
+            handles.append(
+                modules[name].register_forward_hook(forward_hook(name, hook), prepend=before_others)
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The first tensor of a module's output: a tensor, sequence, mapping, dataclass, or nothing."""
+    if isinstance(output, Tensor):
+        return output
+    return next((v for v in _values(output) if isinstance(v, Tensor)), None)
+
+
+def _values(output: Any) -> Iterable[Any]:
+    if isinstance(output, Mapping):
+        return output.values()
+    if isinstance(output, tuple | list):
+        return output
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        return [getattr(output, field.name) for field in dataclasses.fields(output)]
+    return ()
+
+
+def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """`output` with `old` exchanged for `new`, in the same container type."""
+    if output is old:
+        return new
+    if isinstance(output, Mapping):
+        changed = {key: new if value is old else value for key, value in output.items()}
+        return changed if type(output) is dict else type(output)(**changed)
+    if isinstance(output, tuple | list):
+        items = [new if item is old else item for item in output]
+        return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
+    names = [f.name for f in dataclasses.fields(output) if getattr(output, f.name) is old]
+    return dataclasses.replace(output, **dict.fromkeys(names, new))

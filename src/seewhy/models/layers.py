@@ -1,0 +1,199 @@
+"""The layers of a network as they run: names, shapes, spatial grids, and the choice of one.
+
+`trace_layers` runs one picture through a network and writes down what every module put out. From
+that, `LayerGraph.spatial` names the layer that CAM-like methods read: the deepest one
+that still has rows and columns and that the decision depends on. That is `layer4` of a ResNet,
+`features` of a VGG, SqueezeNet or DenseNet, `norm` of a Swin, and `blocks.11.norm1` of a ViT:
+after its last attention block only the class token matters, so patches there have no gradient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import SeewhyError, Unknown
+from seewhy.models.addresses import LISTED, Address
+from seewhy.models.grids import Grid, find_grid
+from seewhy.models.hooks import hooked
+from seewhy.models.session import borrowed
+
+if TYPE_CHECKING:
+    from seewhy.models.model import Model
+
+# Their maps are copies or coarse means of the layer before: naming that one says more.
+_PASSIVE = (
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module as it ran: `shape` is its output without the batch (of the last call)."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    calls: int
+    grid: Grid | None
+    passive: bool
+
+    @property
+    def channels(self) -> int:
+        """The number of units: channels of a map, features of a vector or token."""
+        first = self.grid.layout == "channels-first" if self.grid else len(self.shape) != 2
+        return (self.shape or (1,))[0 if first else -1]
+
+
+@dataclass(frozen=True)
+class LayerGraph:
+    """Every layer that ran, in the order in which the layers finished.
+
+    `spatial` is the deepest layer with a spatial map that the decision depends on, if any.
+    """
+
+    layers: dict[str, Layer]
+    spatial: str | None
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name; raises Unknown with the nearest names."""
+        if name not in self.layers:
+            raise Unknown("layer", name, self.layers, hint=LISTED)
+        return self.layers[name]
+
+    def call(self, address: Address) -> int:
+        """The call that the address means: the one it names, else the last."""
+        calls = self.layer(address.layer).calls
+        if address.call is not None and address.call >= calls:
+            raise SeewhyError(f"{address}: {address.layer} runs {calls} times, counted from 0")
+        return calls - 1 if address.call is None else address.call
+
+    def index(self, address: Address) -> tuple:
+        """What to index the raw activation with to get just the addressed part."""
+        layer = self.layer(address.layer)
+        if address.channel is not None and address.channel >= layer.channels:
+            raise SeewhyError(
+                f"{address}: {layer.name} has {layer.channels} channels, counted from 0"
+            )
+        if layer.grid:
+            return layer.grid.index(address)
+        if address.position:
+            raise SeewhyError(f"{address}: {layer.name} has no rows and columns")
+        if address.channel is None:
+            return (slice(None),)
+        channels_first = len(layer.shape) != 2
+        return (slice(None), address.channel) if channels_first else (..., address.channel)
+
+
+def trace_layers(model: "Model", pixels: Tensor) -> LayerGraph:
+    """Run one picture through the network and describe every layer that ran."""
+    net = model.net
+    model.choose_memory_format(pixels)
+    order: dict[str, tuple[tuple[int, ...], int]] = {}
+
+    def note(name: str, tensor: Tensor, call: int) -> None:
+        order.pop(name, None)  # a layer stands where its last call finished
+        order[name] = (tuple(tensor.shape), call + 1)
+
+    names = [name for name, m in net.named_modules() if name and not compiled(m)]
+    hooks = {name: lambda t, call, name=name: note(name, t, call) for name in names}
+    with borrowed(net), torch.no_grad(), hooked(net, hooks):
+        logits = model.forward_unedited(pixels)
+    layers = _describe(net, order, (pixels.shape[-2], pixels.shape[-1]))
+    return LayerGraph(layers, _choose(model, pixels, layers, logits.shape[1]))
+
+
+def compiled(module: nn.Module) -> bool:
+    """Whether the module runs TorchScript, into which nothing can look."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def _describe(
+    net: nn.Module, order: dict[str, tuple[tuple[int, ...], int]], size: tuple[int, int]
+) -> dict[str, Layer]:
+    modules = dict(net.named_modules())
+    maps: list[tuple[int, int]] = []
+    layers = {}
+    last = _channels_last([(modules[name], len(shape)) for name, (shape, _) in order.items()])
+    for (name, (shape, calls)), channels_last in zip(order.items(), last, strict=True):
+        whole = shape[:1] == (1,)  # windows and crops folded into the batch are no grid
+        grid = find_grid(shape[1:], size, maps, channels_last) if whole else None
+        if grid and grid.layout != "tokens":
+            maps.append((grid.height, grid.width))
+        module = modules[name]
+        passive = isinstance(module, _PASSIVE) or type(module).__name__ == "Permute"
+        layers[name] = Layer(name, type(module).__name__, shape[1:], calls, grid, passive)
+    return layers
+
+
+def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:
+    """Whether each output has its channels last, told by what reads it next.
+
+    Linear layers and plain layer norms of maps work on the last dimension, convolutions on the
+    first after the batch; a subclass of LayerNorm may permute, so it tells nothing.
+    """
+    found, told = [], False
+    for module, dimensions in reversed(modules):
+        if dimensions == 4 and (isinstance(module, nn.Linear) or type(module) is nn.LayerNorm):
+            told = True
+        elif isinstance(module, nn.Conv2d):
+            told = False
+        found.append(told)
+    return found[::-1]
+
+
+def _choose(model: "Model", pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
+    """The deepest layer that qualifies; with prefix tokens, one with gradients on patches."""
+    backwards = list(reversed(layers.values()))
+    token_counts = {layer.shape[0] for layer in backwards if _is_tokens(layer)}
+    candidates = [
+        layer
+        for i, layer in enumerate(backwards)
+        if layer.grid
+        and not layer.passive
+        and not _is_class_map(layer, classes, backwards[:i])
+        and not _is_attention(layer, token_counts)
+        and not (_is_tokens(layer) and layer.kind == "Linear")  # a part of attention or MLP
+    ]
+    if not any(layer.grid and layer.grid.prefix for layer in candidates):
+        return candidates[0].name if candidates else None
+    stream = [layer for layer in candidates if layer.channels == candidates[0].channels]
+    return _first_with_gradient(model, pixels, stream) or stream[0].name
+
+
+def _is_tokens(layer: Layer) -> bool:
+    return layer.grid is not None and layer.grid.layout == "tokens"
+
+
+def _is_class_map(layer: Layer, classes: int, later: Sequence[Layer]) -> bool:
+    """A map with one channel per class and no linear layer after it is already an answer."""
+    if _is_tokens(layer):
+        return False
+    return layer.channels == classes and not any(other.kind == "Linear" for other in later)
+
+
+def _is_attention(layer: Layer, token_counts: set[int]) -> bool:
+    """[heads, tokens, tokens] has the shape of maps and is none."""
+    return len(layer.shape) == 3 and set(layer.shape[1:]) <= token_counts
+
+
+def _first_with_gradient(model: "Model", pixels: Tensor, stream: list[Layer]) -> str | None:
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, tensor: Tensor) -> Tensor:
+        if tensor.requires_grad:
+            found[name] = tensor
+        return tensor.clone()
+
+    hooks = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in stream}
+    with borrowed(model.net), hooked(model.net, hooks):
+        logits = model.forward_unedited(pixels.clone().requires_grad_())
+        pulled = torch.autograd.grad(logits.max(), [*found.values()], materialize_grads=True)
+    gradients = dict(zip(found, pulled, strict=True))
+    for layer in stream:
+        gradient = gradients.get(layer.name)
+        if layer.grid and gradient is not None and bool(layer.grid.maps(gradient).any()):
+            return layer.name
+    return None

@@ -1,0 +1,167 @@
+"""`MaskedScores`: masks over pictures in, scores out, at the speed of the network.
+
+A variant of a picture x under a mask m is m x + (1 - m) b, where b stands in for what is hidden.
+Normalisation is affine, so x and b are normalised once and blended after that. A batch is filled
+with variants of all pictures, and every variant answers all questions of the panel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seewhy.engine.incremental import NotLocal
+from seewhy.engine.recording import Recording
+from seewhy.engine.runners import FastRunner
+from seewhy.errors import SeewhyError
+from seewhy.perturbation.masks import Masks
+from seewhy.perturbation.windowed import Windowed, clock
+from seewhy.support.batching import BatchSizer
+from seewhy.targets.scores import Outputs
+
+# Masks made, and handed out, at a time; many forwards at once are what fills an accelerator.
+TOGETHER, TOGETHER_ON_ACCELERATORS = 32, 256
+
+
+@dataclass(frozen=True)
+class MaskBatch:
+    """Some masks, scored on some pictures.
+
+    - `pictures`: which. - `numbers`: of the masks. - `masks`: one set for each of the pictures, or
+    for all. - `scores`: of each question, picture and mask.
+    """
+
+    pictures: Int[Tensor, " pictures"]
+    numbers: range
+    masks: Float[Tensor, "sets masks channels height width"]
+    scores: Float[Tensor, "questions pictures masks"]
+
+
+class MaskedScores:
+    """The scores of the recording's pictures under masks, block by block (iterate).
+
+    - `fill`: what stands in for what is hidden, pixels in [0, 1].
+    - `probability`: score by probabilities instead of logits.
+    - `finished`: pictures that need no more masks, for the one who iterates to set.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        masks: Masks,
+        fill: Float[Tensor, "pictures channels height width"],
+        probability: bool = False,
+    ):
+        self.recording, self.masks = recording, masks
+        self.finished = torch.zeros(len(fill), dtype=torch.bool)
+        self._probability = probability
+        self._variants = recording.variants()
+        # Blending runs along rows; the network's layout is made of the result.
+        self._picture = self._variants.prepared(recording.pixels.detach()).contiguous()
+        self._fill = self._variants.prepared(fill).contiguous()
+        self._room = BatchSizer(recording.settings, recording.pixels)
+        self._windowed: Windowed | None = None
+        here = fill.device.type == "cpu"
+        self._together = TOGETHER if here else TOGETHER_ON_ACCELERATORS
+        if isinstance(self._variants, FastRunner) and masks.count > self._together:
+            net = recording.inference
+            laid_out = self.recording.model.laid_out(self._picture)
+            self._windowed = Windowed(
+                net.logits, laid_out, self._fill, net.rounding, self._room.together
+            )
+
+    def unmasked(self) -> Float[Tensor, "questions pictures"]:
+        """The scores of the pictures as they are."""
+        everything = torch.arange(len(self._picture))
+        with torch.no_grad():
+            return self._scored(self._picture, everything)
+
+    def __iter__(self) -> Iterator[MaskBatch]:
+        count = self.masks.count
+        for start in range(0, count, self._together):
+            pictures = (~self.finished).nonzero()[:, 0]
+            if not len(pictures):
+                break
+            numbers = range(start, min(start + self._together, count))
+            with torch.no_grad():
+                masks = _rows(self.masks.of(numbers).to(self._picture.device), pictures)
+                scores = self._hidden(pictures, numbers, masks)
+            self._check(scores)
+            yield MaskBatch(pictures, numbers, masks, scores)
+            if self.recording.settings.progress:
+                self.recording.settings.progress(numbers.stop, count)
+        for note in (self._room.note, self._windowed and self._windowed.note):
+            if note:
+                self.recording.notes.append(note)
+
+    def _hidden(self, pictures: Tensor, numbers: range, masks: Tensor) -> Tensor:
+        """Scores of masks that may be windows: then what they reach is all that is computed."""
+        boxes = self.masks.windows(numbers)
+        if boxes is None or self._windowed is None:
+            return self._scores(pictures, masks)
+        if not self._windowed.tried:
+            begun = clock(masks.device)
+            scores = self._scores(pictures, masks)
+            spent = clock(masks.device) - begun
+            if not self._windowed.is_quicker(pictures, boxes, scores, spent, self._scored_logits):
+                self._windowed = None
+            return scores
+        try:
+            return self._windowed.scores(pictures, boxes, self._scored_logits)
+        except NotLocal:  # it goes by what it sees, and now it sees something else
+            self._windowed = None
+            return self._scores(pictures, masks)
+
+    def _scores(self, pictures: Tensor, masks: Tensor) -> Float[Tensor, "questions pictures masks"]:
+        """Forwards as full as they may be, mask by mask for all pictures."""
+        picture, fill = self._picture[pictures], self._fill[pictures]
+        masks = masks.to(picture)
+        scores, done = [], 0
+        pairs = len(pictures) * masks.shape[1]
+        while done < pairs:
+            mask, row = divmod(done, len(pictures))
+            whole = max(1, self._room.together // len(pictures))  # masks on all pictures
+            last = min(row + self._room.together, len(pictures))
+            rows = slice(0, len(pictures)) if last - row == len(pictures) else slice(row, last)
+            some = slice(
+                mask, mask + whole if rows.stop - rows.start == len(pictures) else mask + 1
+            )
+            chosen = masks[:, some] if len(masks) == 1 else masks[rows, some]
+            try:
+                variants = torch.lerp(fill[rows], picture[rows], chosen.transpose(0, 1))
+                asked = pictures[rows].repeat(len(variants))
+                scores.append(self._scored(variants.flatten(0, 1), asked))
+            except Exception as error:
+                if not self._room.shrink(error):
+                    raise
+                continue  # with fewer together
+            done += len(asked)
+        return torch.cat(scores, 1).unflatten(1, (-1, len(pictures))).transpose(1, 2)
+
+    def _check(self, scores: Tensor) -> None:
+        if not bool(scores.isfinite().all()):
+            raise SeewhyError(
+                f"{self.recording.model.name} gave NaN or infinite scores to pictures with parts "
+                "hidden; try precision full, or another baseline"
+            )
+
+    def _scored(self, variants: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
+        """The scores of variants of the pictures `rows`."""
+        return self._asked(self._variants.outputs(variants), rows)
+
+    def _scored_logits(self, logits: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
+        """The same, where the logits are known."""
+        self.recording.forwards += len(logits) / len(self._picture)
+        return self._asked(Outputs(logits, {}, None), rows)
+
+    def _asked(self, outputs: Outputs, rows: Tensor) -> Float[Tensor, "questions variants"]:
+        scores = [score.rows(rows) for score in self.recording.scores]
+        return torch.stack(
+            [s.probability(outputs) if self._probability else s.of(outputs) for s in scores]
+        ).float()
+
+
+def _rows(masks: Tensor, pictures: Tensor) -> Tensor:
+    return masks if len(masks) == 1 else masks[pictures]

@@ -1,0 +1,1 @@
+"""Results as values: save, summary, show, to_dict and load, written once."""

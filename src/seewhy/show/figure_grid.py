@@ -1,0 +1,195 @@
+"""A grid of pictures in rows and columns, with titles, colour bars and a caption.
+
+Drawn with matplotlib's object-oriented API; global state and rcParams stay untouched.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seewhy.show.colour import Range, colours, normalise
+from seewhy.show.drawing import Drawing
+from seewhy.show.encoding import TINY
+from seewhy.show.text import number, remarks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#222222", "#666666"
+
+# Inches.
+IMAGE_WIDTH = 2.4
+HEADER, FOOTER = 0.44, 0.42
+GAP, MARGIN = 0.16, 0.12
+LINE = 0.16
+
+
+@dataclass
+class FigureGrid:
+    """Places axes in inches on a grid of cells: header, image, footer.
+
+    `headers` holds the height of each line's header.
+    """
+
+    columns: int
+    headers: Sequence[float]
+    image_height: float
+    foot_lines: int
+
+    def __post_init__(self) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        below = self.image_height + FOOTER
+        self.tops = [sum(self.headers[: i + 1]) + i * below for i in range(len(self.headers))]
+        self.width = 2 * MARGIN + self.columns * (IMAGE_WIDTH + GAP) - GAP
+        self.height = self.tops[-1] + below + (self.foot_lines + 0.5) * LINE
+        self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
+        FigureCanvasAgg(self.figure)
+
+    def axes(self, line: int, column: int, below: float, height: float, narrow: float = 0.0):
+        """Axes `below` inches under the image's top, `narrow` inches less on either side."""
+        left = MARGIN + column * (IMAGE_WIDTH + GAP) + narrow
+        bottom = self.height - self.tops[line] - below - height
+        width = IMAGE_WIDTH - 2 * narrow
+        box = (
+            left / self.width,
+            bottom / self.height,
+            width / self.width,
+            height / self.height,
+        )
+        return self.figure.add_axes(box)
+
+    def image(self, image: Float[Tensor, "3 height width"], line: int, column: int) -> "Axes":
+        """An image in its cell, with no frame."""
+        axes = self.axes(line, column, 0.0, self.image_height)
+        small = min(image.shape[1:]) < TINY
+        axes.imshow(
+            image.permute(1, 2, 0).numpy(),
+            interpolation="nearest" if small else "antialiased",
+            aspect="auto",
+        )
+        axes.set_axis_off()
+        return axes
+
+    def write_caption(self, lines: Sequence[str]) -> None:
+        """Lines at the caption of the grid."""
+        for i, text in enumerate(lines):
+            y = (len(lines) - i - 0.2) * LINE / self.height
+            self.figure.text(
+                MARGIN / self.width,
+                y,
+                text,
+                va="center",
+                fontsize=7.5,
+                color=FAINT,
+                parse_math=False,
+            )
+
+
+def draw_map(
+    grid: FigureGrid,
+    drawing: Drawing,
+    signed: bool,
+    line: int,
+    column: int,
+    title: str = "",
+    small: str = "",
+    if_zero: str = "",
+) -> None:
+    """A map over its picture, with a title above and its colour bar or remarks below.
+
+    `if_zero` is the remark on a map of zeros.
+    """
+    axes = grid.image(drawing.overlay, line, column)
+    write_title(axes, title, small)
+    numbers = drawing.statistics
+    found = [if_zero] if if_zero and numbers.all_zero else remarks(numbers)
+    if drawing.span.low == drawing.span.high:
+        write_below(axes, "\n".join(found))
+        return
+    bar = grid.axes(line, column, grid.image_height + 0.06, 0.06, narrow=0.1)
+    _colour_bar(bar, drawing.span, signed)
+    if found:
+        bar.set_xlabel(found[0], fontsize=6.5, color=FAINT, labelpad=1)
+
+
+def write_beside(
+    grid: FigureGrid, line: int, column: int, title: str, lines: Sequence[str]
+) -> None:
+    """Words in a cell of their own, level with the images beside it."""
+    axes = grid.axes(line, column, 0.0, grid.image_height)
+    axes.set_axis_off()
+    place = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "top"}
+    axes.text(0, 1, clip(title, 34), fontsize=9, color=INK, **place)
+    axes.text(
+        0,
+        0.91 if title else 1,
+        "\n".join(lines),
+        fontsize=7.5,
+        color=FAINT,
+        linespacing=1.5,
+        **place,
+    )
+
+
+def png_bytes(drawn: "Figure", dpi: int = 150) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the file is still good.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        drawn.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _colour_bar(axes: "Axes", span: Range, signed: bool) -> None:
+    """A slim bar of the colours with the values at its ends, and zero where it lies between."""
+    values = torch.linspace(span.low, span.high, 256, dtype=torch.float64)
+    strip = colours(normalise(values, span, signed), signed).T[None].numpy()
+    axes.imshow(strip, aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
+    ticks: list[tuple[float, float, Literal["left", "center", "right"]]]
+    ticks = [(0.0, span.low, "left"), (1.0, span.high, "right")]
+    if span.low < 0 < span.high:
+        ticks.append((-span.low / (span.high - span.low), 0.0, "center"))
+    axes.set_xticks([place for place, _, _ in ticks], [number(value) for _, value, _ in ticks])
+    for label, (_, _, side) in zip(axes.get_xticklabels(), ticks, strict=True):
+        label.set_horizontalalignment(side)
+    axes.set_yticks([])
+    axes.tick_params(labelsize=6.5, length=2, width=0.5, pad=1.5, color=FAINT, labelcolor=FAINT)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def write_title(axes: "Axes", text: str, small: str) -> None:
+    """Above the axes, a line and a smaller one below it."""
+    place = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "bottom"}
+    axes.text(0, 1.08, clip(text, 34), fontsize=9, color=INK, **place)
+    axes.text(0, 1.015, clip(small, 46), fontsize=7, color=FAINT, **place)
+
+
+def write_below(axes: "Axes", text: str) -> None:
+    """Below the axes, in small letters."""
+    axes.text(
+        0,
+        -0.02,
+        text,
+        fontsize=7,
+        color=FAINT,
+        transform=axes.transAxes,
+        va="top",
+        parse_math=False,
+    )
+
+
+def clip(text: str, most: int) -> str:
+    """The text on one line of at most `most` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"

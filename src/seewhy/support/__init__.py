@@ -1,0 +1,1 @@
+"""How files are written, how things are run, and how much fits in memory."""

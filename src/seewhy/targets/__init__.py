@@ -1,0 +1,1 @@
+"""What is explained, visualised or edited towards, and the number that answers it."""

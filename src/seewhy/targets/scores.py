@@ -1,0 +1,193 @@
+"""The explained number of each picture, as a function of what a forward puts out.
+
+    score = sum over classes k of w_k * logit_k     for classes
+    score = f(activation of a hidden layer)         for units and directions
+
+`watching` keeps those activations in the graph while the network runs, `resolve` turns questions
+into a `Score`, and `Score.of` is differentiable, on the recorded pixels and on any others.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seewhy.errors import SeewhyError
+from seewhy.models.addresses import Address
+from seewhy.models.edits import not_as_a_batch
+from seewhy.models.hooks import OutputHook
+from seewhy.models.layers import Layer, LayerGraph
+from seewhy.models.model import Model
+from seewhy.targets.targets import Asked, Hidden, Predicted, Total, class_name, hidden_of
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a forward puts out: logits, and the activations that were watched."""
+
+    logits: Float[Tensor, "pictures classes"]
+    activations: Mapping[Address, Tensor]
+    layer_graph: LayerGraph | None
+
+    def maps(self, place: Address) -> Float[Tensor, "pictures channels h w"]:
+        """The activation as maps; what has no rows and columns becomes one row."""
+        activation = self.activations.get(place)
+        if self.layer_graph is None or activation is None or len(activation) != len(self.logits):
+            raise SeewhyError(not_as_a_batch(str(place)))
+        return _as_maps(activation, self.layer_graph.layer(place.layer))
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score per picture.
+
+    - `target`: the index of the class that it is the logit of, -1 where it is something else.
+    - `labels`: what it is in words, where it is no class.
+    - `weights`: of each logit in it. - `hidden`: units and directions, and the pictures that
+    they are asked about. - `weighted`: whether any logit is in it; known here, so that nobody has
+    to wait for a GPU to say so. - `raw`: the network puts out scores that are no logits.
+    """
+
+    target: Int[Tensor, " batch"]
+    labels: tuple[str, ...]
+    weights: Float[Tensor, "batch classes"]
+    hidden: tuple[tuple[Hidden, Bool[Tensor, " batch"]], ...]
+    weighted: bool
+    raw: bool = False
+
+    def rows(self, pictures: Int[Tensor, " rows"]) -> "Score":
+        """The scores of these pictures, in this order; a picture may come up several times."""
+        return Score(
+            target=self.target[pictures],
+            labels=tuple(self.labels[i] for i in pictures.tolist()),
+            weights=self.weights[pictures],
+            hidden=tuple((one, asked[pictures]) for one, asked in self.hidden),
+            weighted=self.weighted,
+            raw=self.raw,
+        )
+
+    def probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
+        """As `of`, with probabilities for logits; a hidden unit's score is left as it is."""
+        if self.raw:
+            return self.of(outputs)
+        logits = outputs.logits
+        probabilities = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+        return self.of(replace(outputs, logits=probabilities))
+
+    def log_probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
+        """Of a class; what is no class has its score."""
+        if self.raw or not self.weighted:
+            return self.of(outputs)
+        logits = outputs.logits
+        logs = F.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(1)
+        found = logs.gather(1, self.target.clamp(min=0)[:, None])[:, 0]
+        return torch.where(self.target >= 0, found, self.of(outputs))
+
+    def of(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
+        """The scores of the batch, or of several batches of it one after another."""
+        times = len(outputs.logits) // len(self.target)
+        terms = []
+        # A logit with no weight is left out, so that the score does not depend on it.
+        if self.weighted:
+            terms.append((self.weights.repeat(times, 1) * outputs.logits).sum(1))
+        for one, pictures in self.hidden:
+            values = one.of(outputs.maps(one.place))
+            terms.append(torch.where(pictures.repeat(times), values, 0))
+        return sum(terms[1:], terms[0])
+
+    def independent_of(self, place: str) -> str:
+        """What to say where no picture's score depends on what lies at `place`."""
+        if not self.hidden:
+            return f"the explained score does not depend on {place}"
+        named = ", ".join(str(one) for one, _ in self.hidden)
+        return f"{named} does not depend on {place}; name a shallower layer (layer=, or --layer)"
+
+
+def resolve(question: Sequence[Asked], logits: Tensor, model: Model) -> Score:
+    """What is asked about each picture as a `Score`.
+
+    Raises SeewhyError for a class that does not exist.
+    """
+    batch, classes = logits.shape
+    target, labels = torch.full((batch,), -1), [""] * batch
+    weights = torch.zeros(batch, classes, dtype=torch.promote_types(logits.dtype, torch.float32))
+    best = logits.argmax(1).tolist()
+    for i, asked in enumerate(question):
+        match asked:
+            case Predicted():
+                target[i], weights[i, best[i]] = best[i], 1.0
+            case Total():
+                target[i], labels[i], weights[i] = _classes(asked, weights[i], model)
+            case _:
+                labels[i] = str(asked)
+    hidden = hidden_of(question)
+    device = logits.device
+    return Score(
+        target=target.to(device),
+        labels=tuple(labels),
+        weights=weights.to(device),
+        hidden=tuple((h, torch.tensor([q == h for q in question], device=device)) for h in hidden),
+        weighted=bool(weights.any()),
+        raw=model.raw,
+    )
+
+
+def watching(
+    places: Collection[Address],
+    layer_graph: LayerGraph,
+    found: dict[Address, Tensor],
+    unrecorded: Callable[[], AbstractContextManager],
+) -> dict[str, OutputHook]:
+    """Visitors that put the activations at `places` into `found`, as parts of the graph.
+
+    The network has no part in that, so it is done inside `unrecorded()`.
+    """
+    calls = {place: layer_graph.call(place) for place in places}
+
+    def hook_for(layer: str) -> OutputHook:
+        def hook(tensor: Tensor, call: int) -> None:
+            for place in places:
+                if place.layer == layer and calls[place] == call:
+                    with unrecorded():
+                        found[place] = tensor.clone()  # what follows may write into the tensor
+
+        return hook
+
+    return {place.layer: hook_for(place.layer) for place in places}
+
+
+def _classes(asked: Total, zeros: Tensor, model: Model) -> tuple[int, str, Tensor]:
+    """Class index or -1, label or nothing, and the weight of each logit."""
+    indices = [model.class_index(one, len(zeros)) for one in asked.classes]
+    weights = zeros.clone()
+    for index, weight in zip(indices, asked.weights, strict=True):
+        weights[index] += weight
+    if asked.weights == (1.0,):
+        return indices[0], "", weights
+    label = _written_sum([class_name(i, model.classes) for i in indices], asked.weights)
+    if not bool(weights.any()):
+        raise SeewhyError(f"{label} is zero for every picture; name different classes")
+    return -1, label, weights
+
+
+def _written_sum(names: Sequence[str], weights: Sequence[float]) -> str:
+    """The sum as it is written: "dog − cat", "dog + 0.5 cat"; of synonyms the first."""
+    terms = []
+    for name, weight in zip(names, weights, strict=True):
+        factor = "" if abs(weight) == 1 else f"{abs(weight):g} "
+        sign = "−" if weight < 0 else "+"
+        terms.append(f"{sign} {factor}{name.split(',')[0]}")
+    return " ".join(terms).removeprefix("+ ")
+
+
+def _as_maps(activation: Tensor, layer: Layer) -> Float[Tensor, "pictures channels h w"]:
+    if layer.grid:
+        return layer.grid.maps(activation)
+    if activation.ndim == 1:
+        activation = activation[:, None]
+    channels_first = activation.mT if len(layer.shape) == 2 else activation
+    return channels_first.reshape(*channels_first.shape[:2], 1, -1)
