@@ -21,7 +21,7 @@ def browser():
 
 
 @pytest.fixture
-def hook(browser, panel, tmp_path):
+def visit(browser, panel, tmp_path):
     """Open the report in a window of some width; fails on console errors and foreign requests."""
     path = tmp_path / "report.html"
     report([panel], path)
