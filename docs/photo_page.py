@@ -12,11 +12,11 @@ from torchvision.transforms.functional import pil_to_tensor
 
 import seewhy
 from docs.families import Family
+from seewhy.attribution.drawing import as_panel
 from seewhy.attribution.explanation import Panel
+from seewhy.attribution.explanation_text import source_name, target_text
 from seewhy.attribution.method import Method
-from seewhy.show.drawing import as_panel
 from seewhy.show.encoding import data_uri
-from seewhy.show.text import source_name, target_text
 
 TEMPLATE = Path(__file__).with_suffix(".html.j2")
 INDENTED = "    "

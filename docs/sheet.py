@@ -12,11 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from seewhy.attribution.drawing import draw
 from seewhy.attribution.explanation import Explanation, Panel
+from seewhy.attribution.explanation_text import layer_text, target_text
 from seewhy.show.colour import colours
-from seewhy.show.drawing import draw
 from seewhy.show.encoding import TINY
-from seewhy.show.text import layer_text, remarks, target_text
+from seewhy.show.text import remarks
 
 INK, FAINT = "#222222", "#666666"
 MOST_ABREAST = 5

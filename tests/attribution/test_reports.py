@@ -118,7 +118,7 @@ def test_the_frame_is_where_the_model_looks(source):
 
 
 def test_tiny_pictures_are_stored_exactly(page, panel):
-    from seewhy.show.drawing import draw
+    from seewhy.attribution.drawing import draw
 
     overlay = next(i for i in page.all("img") if i.get("class") == "overlay")
     content = base64.b64decode(overlay["src"].partition(",")[2])

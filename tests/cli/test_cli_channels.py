@@ -7,7 +7,7 @@ import pytest
 from terminal import files_in
 
 import seewhy as library
-from seewhy.evaluation.selectivity_view import readable
+from seewhy.evaluation.selectivity_view import data
 
 
 def test_a_figure_and_a_line_on_each_method(here, seewhy):
@@ -28,7 +28,7 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     found = library.channel_selectivity(
         "scenes", "dog.jpg", "gradient", "stages.1", by="mean", seed=3
     )
-    assert readable(found) == said
+    assert data(found) == said
     assert files_in(here) == ["c.json", "dog.jpg"]
 
 

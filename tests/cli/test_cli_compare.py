@@ -6,7 +6,7 @@ from pathlib import Path
 from terminal import files_in
 
 from seewhy import methods
-from seewhy.show.files import load_panel
+from seewhy.show import load
 
 
 def test_all_quick_methods_go_into_one_report(here, seewhy):
@@ -20,7 +20,7 @@ def test_all_quick_methods_go_into_one_report(here, seewhy):
 
 def test_some_methods_on_several_pictures(photos, seewhy):
     out = seewhy("compare photos --methods gradient,grad-cam -o out.npz").fine()
-    panel = load_panel("out.npz")
+    panel = load("out.npz")
     assert [e.method for e in panel] == ["gradient", "grad-cam"]
     assert all(len(e) == 3 for e in panel)
     assert all(f"{photos.name}/{name}: " in out for name in ("a.jpg", "b.png", "c.webp"))
@@ -52,7 +52,7 @@ def test_json_names_the_file_and_what_was_skipped(here, seewhy):
 
 def test_a_layer_goes_to_the_methods_that_read_one(here, seewhy):
     seewhy("compare dog.jpg --methods gradient,grad-cam --layer stages.1 -o out.npz").fine()
-    panel = load_panel("out.npz")
+    panel = load("out.npz")
     assert panel["grad-cam"].provenance.layer == "stages.1"
     assert panel["gradient"].provenance.layer is None
 

@@ -12,7 +12,7 @@ import pytest
 from terminal import files_in
 
 import seewhy as library
-from seewhy.evaluation.sufficiency_view import readable
+from seewhy.evaluation.sufficiency_view import data
 
 QUICK = "enough dog.jpg --areas 0.1,0.3 --steps 3"
 
@@ -37,7 +37,7 @@ def test_it_is_what_the_same_calls_in_python_give(photos, seewhy):
     e = library.explain(
         "scenes", files, "extremal-perturbation", "mug", areas="0.2,0.4", steps=4, batch_size=2
     )
-    assert readable(library.sufficiency_curve("scenes", e, batch_size=2), 0.3) == said
+    assert data(library.sufficiency_curve("scenes", e, batch_size=2), 0.3) == said
     assert [one["target"] for one in said["pictures"]] == ["mug"] * 3
 
 

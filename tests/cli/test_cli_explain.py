@@ -9,7 +9,7 @@ import torch
 from terminal import files_in
 
 import seewhy as library
-from seewhy.show.files import load
+from seewhy.show import load
 
 
 def test_one_picture_goes_to_a_file_right_here(here, seewhy):

@@ -12,7 +12,7 @@ import pytest
 from terminal import files_in
 
 import seewhy as library
-from seewhy.concepts.extremal_channels_view import readable
+from seewhy.concepts.extremal_channels_view import data
 
 QUICK = "extremal-channels dog.jpg --layer stages.1 --steps 4"
 
@@ -38,7 +38,7 @@ def test_it_is_what_the_same_call_in_python_gives(photos, seewhy):
         "scenes", [f"photos/{f.name}" for f in files], "stages.1", "mug", (0.2, 0.4),
         together=True, steps=5, photographs="photos", batch_size=2,
     )  # fmt: skip
-    assert readable(found) == said
+    assert data(found) == said
     assert [one["target"] for one in said["pictures"]] == ["mug"] * 3
     assert said["photographs"] == 3 and len(said["mean"]["shares"]) == 2
 

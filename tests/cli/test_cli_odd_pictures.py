@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.show.files import load
+from seewhy.show import load
 
 
 def _save(kind: str, scene: Image.Image) -> str:

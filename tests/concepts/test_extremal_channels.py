@@ -12,7 +12,7 @@ from torchvision.transforms.functional import to_pil_image
 import seewhy
 from networks import NETWORKS
 from seewhy.activations.exemplars import exemplars_of
-from seewhy.concepts.extremal_channels_view import crop, readable
+from seewhy.concepts.extremal_channels_view import crop, data
 from seewhy.images import Preparation, prepare
 from seewhy.scenes import examples, render, sample
 
@@ -78,7 +78,7 @@ def test_one_mask_for_all(found):
     mean = f"{float(together.kept.mean()):.3g}"
     same = int(together.same.sum())
     assert f"channels keep {mean}, same class in {same} of 3" in said[-1]
-    values = readable(together)
+    values = data(together)
     assert values["mean"]["whole"] == pytest.approx(float(together.whole.mean()), rel=1e-4)
     drawn = texts(together.show())
     assert "on average" in drawn and drawn.count("→") == 3, "each picture has a cell of its own"
@@ -137,7 +137,7 @@ def test_channels_are_shown_in_photographs(found, tmp_path):
     assert Path(best).name in drawn and f"of {len(examples())} photographs" in drawn
     said = shown.summary()
     assert f"from {len(examples())} photographs" in said and "left out  " in said
-    values = readable(shown)
+    values = data(shown)
     assert values["photographs"] == len(examples()) + 1 and len(values["left_out"]) == 1
     assert values["peaks"][str(channel)][0]["source"] == best
     assert len(values["peaks"][str(channel)]) == 3
@@ -249,7 +249,7 @@ def test_memory_that_runs_out_is_survived_and_reported(most: int, together: bool
     assert not expected.notes and "memory" not in expected.summary()
     assert any(note.endswith(f"went on with {most}") or most == 5 for note in found.notes)
     assert found.summary().count("memory ran out") == len(found.notes) > 0
-    assert readable(found)["notes"] == list(found.notes)
+    assert data(found)["notes"] == list(found.notes)
 
 
 def test_no_memory_for_one_picture_is_said_in_a_line():

@@ -82,7 +82,7 @@ def test_files_and_words(model: seewhy.Model, pixels: Tensor, tmp_path):
     assert [p["channels"][0]["address"] for p in written["pictures"]] == [
         row[0][0] for row in found.top()
     ]
-    with pytest.raises(SeewhyError, match=r"\.png, \.json"):
+    with pytest.raises(SeewhyError, match=r"\.png, \.jpg"):
         found.save(tmp_path / "c.gif")
 
 

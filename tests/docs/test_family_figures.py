@@ -13,9 +13,9 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 import seewhy
+from seewhy.attribution.drawing import draw
 from seewhy.attribution.explanation import Panel
 from seewhy.scenes import examples, render
-from seewhy.show.drawing import draw
 
 sys.path.append(str(Path(__file__).parents[2]))  # for docs
 

@@ -16,7 +16,7 @@ from networks import NETWORKS, Body, as_model
 from seewhy.attribution.methods.grad_cam import GradCAM
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.evaluation.selectivity import ChannelSelectivity, Similarity, layer_before, ranked
-from seewhy.evaluation.selectivity_view import figure, readable
+from seewhy.evaluation.selectivity_view import data, figure
 from seewhy.evaluation.similarity import rank_correlation, top_overlap
 from seewhy.models.addresses import Address
 
@@ -253,7 +253,7 @@ def test_of_many_pictures_the_figure_shows_a_few():
     found = seewhy.channel_selectivity(CASE.model(), pixels, "gradient", "3")
     drawn = figure(found)
     assert "The first 4 of 6 pictures" in "\n".join(t.get_text() for t in drawn.texts)
-    assert len(readable(found)["pictures"]) == 6
+    assert len(data(found)["pictures"]) == 6
 
 
 @pytest.mark.skipif(not REAL, reason="SEEWHY_REAL names no folder of real models and photos")

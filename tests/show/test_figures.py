@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from seewhy.attribution.explanation import Panel
+from seewhy.attribution.figure import figure
 from seewhy.errors import SeewhyError
-from seewhy.show.figure import explanation_png_bytes, figure, save_png
-from seewhy.show.html import explanation_html
+from seewhy.show.rendering import image_bytes
 
 
 def texts(drawn) -> str:
@@ -42,7 +42,7 @@ def test_the_colour_bar_carries_real_values(unsigned):
 
 
 def test_the_image_in_the_figure_is_the_overlay(explanation):
-    from seewhy.show.drawing import draw
+    from seewhy.attribution.drawing import draw
 
     one = explanation[0]
     picture, overlaid = (axis.images[0].get_array() for axis in figure(one).axes[:2])
@@ -72,27 +72,27 @@ def test_many_methods_wrap(explanation):
 
 def test_matplotlib_is_left_as_it_was(panel):
     before = dict(matplotlib.rcParams)
-    explanation_png_bytes(panel)
+    image_bytes(figure(panel), ".png")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_class_names_are_not_read_as_formulas(explanation):
     odd = explanation[1]  # predicted "$x^2_cat"
     assert "$x^2_cat 0.67" in texts(figure(odd))
-    explanation_png_bytes(odd, dpi=40)
+    image_bytes(figure(odd), ".png", dpi=40)
 
 
 def test_names_in_other_scripts_are_drawn_without_a_warning(explanation):
     named = dataclasses.replace(explanation[0], classes=["猫", "b", "c"])
-    assert explanation_png_bytes(named, dpi=40)
+    assert image_bytes(figure(named), ".png", dpi=40)
 
 
 def test_png_has_the_size_that_dpi_says(explanation, tmp_path):
-    save_png(explanation[0], tmp_path / "one.png", dpi=50)
+    explanation[0].save(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
         width, height = image.size
     inches = figure(explanation[0]).get_size_inches()
-    assert (width, height) == pytest.approx(tuple(inches * 50), abs=1)
+    assert (width, height) == pytest.approx(tuple(inches * 150), abs=1)
 
 
 def test_a_panel_without_any_method_says_why():
@@ -101,7 +101,7 @@ def test_a_panel_without_any_method_says_why():
 
 
 def test_notebook_display_is_an_image_with_an_escaped_caption(panel):
-    shown = explanation_html(panel)
+    shown = panel._repr_html_()
     assert shown.startswith('<img src="data:image/png;base64,')
     assert "&lt;script&gt;" in shown
     assert "<script>" not in shown
@@ -110,5 +110,5 @@ def test_notebook_display_is_an_image_with_an_escaped_caption(panel):
 
 def test_maps_of_one_channel_pixels(explanation):
     batch = dataclasses.replace(explanation.batch, pixels=torch.rand(2, 1, 12, 16))
-    content = explanation_png_bytes(dataclasses.replace(explanation, batch=batch), dpi=40)
+    content = image_bytes(figure(dataclasses.replace(explanation, batch=batch)), ".png", dpi=40)
     assert Image.open(io.BytesIO(content)).format == "PNG"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from seewhy.show.drawing import display_sigma, draw
+from seewhy.attribution.drawing import display_sigma, draw
 from seewhy.show.overlay import dim, hatch, map_only, overlay, smooth
 
 

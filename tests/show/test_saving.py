@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from seewhy.attribution.explanation import Explanation, Panel
+from seewhy.attribution.explanation_view import readable
 from seewhy.errors import SeewhyError
-from seewhy.show import load, load_panel, save
-from seewhy.show.readable import readable
+from seewhy.show import load, save
 
 ARCHIVES = [".npz", ".safetensors"]
 SUFFIXES = [".png", ".html", ".json", *ARCHIVES]
@@ -43,12 +43,12 @@ def test_what_is_loaded_is_what_was_saved(kind, suffix, tmp_path, request):
 @pytest.mark.parametrize("suffix", ARCHIVES)
 def test_a_panel_comes_back_with_its_reasons(panel, suffix, tmp_path):
     save(panel, tmp_path / f"p{suffix}")
-    got = load_panel(tmp_path / f"p{suffix}")
+    got = load(tmp_path / f"p{suffix}")
     assert got.skipped == panel.skipped
     for a, b in zip(got, panel, strict=True):
         assert_same(a, b)
-    with pytest.raises(SeewhyError, match="load_panel"):
-        load(tmp_path / f"p{suffix}")
+    with pytest.raises(SeewhyError, match=r"Panel\.load"):
+        Explanation.load(tmp_path / f"p{suffix}")
 
 
 @pytest.mark.parametrize("suffix", ARCHIVES)
@@ -121,9 +121,9 @@ def test_png_and_html_are_what_they_say(panel, tmp_path):
     assert (tmp_path / "p.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("name", ["e.jpeg", "e", "e.npz.gz"])
+@pytest.mark.parametrize("name", ["e.gif", "e", "e.npz.gz"])
 def test_another_suffix_is_refused_with_the_valid_ones(explanation, name, tmp_path):
-    with pytest.raises(SeewhyError, match=r"\.html, \.png, \.json, \.npz, \.safetensors"):
+    with pytest.raises(SeewhyError, match=r"\.png, .*\.html, \.json, \.npz, \.safetensors"):
         save(explanation, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from seewhy.attribution.explanation import Cost
-from seewhy.show.text import caption, cost_text, number, percent, source_name, summary
+from seewhy.attribution.explanation_text import caption, cost_text, source_name, summary
+from seewhy.show.text import number, percent
 
 
 def test_summary_says_what_where_and_at_what_cost(explanation):

@@ -1,7 +1,7 @@
 import pytest
 
 from seewhy.errors import SeewhyError
-from seewhy.show.files import save
+from seewhy.show import save
 from seewhy.support.files import atomic_write, write_bytes
 
 
@@ -53,7 +53,7 @@ def test_an_encoder_that_fails_touches_nothing(explanation, tmp_path, monkeypatc
 
     path = tmp_path / "e.json"
     path.write_text("old")
-    monkeypatch.setitem(__import__("seewhy.show.files", fromlist=["x"]).WRITERS, ".json", fail)
+    monkeypatch.setattr("seewhy.attribution.explanation_view.data", fail)
     with pytest.raises(RuntimeError, match="midway"):
         save(explanation, path)
     assert path.read_text() == "old"

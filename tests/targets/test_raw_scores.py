@@ -9,9 +9,9 @@ import torch
 
 import seewhy
 from seewhy.attribution.explanation import joined
-from seewhy.show import load, load_panel
-from seewhy.show.readable import readable
-from seewhy.show.text import caption
+from seewhy.attribution.explanation_text import caption
+from seewhy.attribution.explanation_view import readable
+from seewhy.show import load
 
 PICTURES = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(2))
 SCORES = torch.tensor([[40.0, -3.0, 7.5], [0.2, 0.7, 0.1]])  # of each picture, whatever it shows
@@ -93,7 +93,7 @@ def test_json_has_scores(explanation):
 def test_it_is_still_known_after_saving_and_loading(explanation, suffix, tmp_path):
     again = load(explanation.save(tmp_path / f"e{suffix}"))
     assert again.raw and again.summary() == explanation.summary()
-    panel = load_panel(seewhy.Panel((explanation,)).save(tmp_path / f"p{suffix}"))
+    panel = load(seewhy.Panel((explanation,)).save(tmp_path / f"p{suffix}"))
     assert panel.explanations[0].raw
 
 

@@ -45,6 +45,23 @@ class Exemplars:
         """How many pictures a channel has."""
         return len(self.activity)
 
+    def stored(self) -> "Exemplars":
+        """The same with the pictures it points to in place of a way to read them again."""
+        if isinstance(self.look, Kept):
+            return self
+        return replace(self, look=Kept({n: self.look(n) for n in self.picture.unique().tolist()}))
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Pictures by number, as batches of one."""
+
+    pictures: dict[int, Batch]
+
+    def __call__(self, number: int) -> Batch:
+        """The picture of this number."""
+        return self.pictures[number]
+
 
 def exemplars_of(
     maps: Float[Tensor, "pictures channels h w"], batch: Batch, most: int

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seewhy.attribution.drawing import as_panel
 from seewhy.attribution.explanation import Cost, Explanation, Panel, Provenance
 from seewhy.errors import SeewhyError
 from seewhy.images import Batch, Picture, View
-from seewhy.show.drawing import as_panel
 
 FORMAT = "seewhy-explanation-2"
 TENSORS = ("heatmap", "attribution", "target", "score", "logits", "residual")

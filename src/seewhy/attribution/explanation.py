@@ -7,7 +7,6 @@ An `Explanation` never holds a colour or a normalised map; pictures are made of 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,8 @@ from torch import Tensor
 
 from seewhy.errors import NotApplicable, Unknown
 from seewhy.images import Batch
+from seewhy.results import Result
+from seewhy.results.base import view
 from seewhy.targets.targets import class_name
 
 
@@ -51,7 +52,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Explanation:
+class Explanation(Result):
     """What one method says about a batch of pictures.
 
     - `score`: the number that is explained, per picture: the logit of the class `target`, or
@@ -106,9 +107,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         """One line: the numbers are in the fields."""
-        from seewhy.show.text import target_text
-
-        shown = [target_text(self, i) for i in range(min(len(self), 3))]
+        shown = [view(self).target_text(self, i) for i in range(min(len(self), 3))]
         more = [f"{len(self) - 3} more"] if len(self) > 3 else []
         where = f" at {self.provenance.layer}" if self.provenance.layer else ""
         return (
@@ -172,39 +171,9 @@ class Explanation:
             for heatmap, view in zip(self.heatmap, self.batch.views, strict=True)
         ]
 
-    def summary(self) -> str:
-        """A few plain lines: what was explained, how, where the evidence is, at what cost."""
-        from seewhy.show.text import summary
 
-        return summary(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Save by suffix: .png (figure), .npz, .safetensors, .json, or .html (report)."""
-        from seewhy.show.files import save
-
-        return save(self, path)
-
-    @staticmethod
-    def load(path: str | Path) -> "Explanation":
-        """Read what `save` wrote as .npz or .safetensors."""
-        from seewhy.show.files import load
-
-        return load(path)
-
-    def show(self) -> Any:
-        """A matplotlib figure."""
-        from seewhy.show.figure import figure
-
-        return figure(self)
-
-    def _repr_html_(self) -> str:
-        from seewhy.show.html import explanation_html
-
-        return explanation_html(self)
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel(Result):
     """Several methods on the same pictures and the same targets.
 
     `skipped` holds (method name, reason) of those that do not apply to the model.
@@ -228,23 +197,6 @@ class Panel:
         if method in reasons:
             raise NotApplicable(reasons[method])
         raise Unknown("method in this panel", method, [e.method for e in self.explanations])
-
-    def save(self, path: str | Path) -> Path:
-        """Save by suffix: .html (report), .png (figure), .npz, .safetensors or .json."""
-        from seewhy.show.files import save
-
-        return save(self, path)
-
-    def show(self) -> Any:
-        """A matplotlib figure: one row a picture, one column a method."""
-        from seewhy.show.figure import figure
-
-        return figure(self)
-
-    def _repr_html_(self) -> str:
-        from seewhy.show.html import explanation_html
-
-        return explanation_html(self)
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:

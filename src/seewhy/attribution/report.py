@@ -6,24 +6,21 @@ from typing import Any
 
 import torch
 
+from seewhy.attribution.drawing import as_panel, draw
 from seewhy.attribution.explanation import Explanation, Panel
-from seewhy.errors import SeewhyError
-from seewhy.images import View
-from seewhy.show.colour import Range, colours
-from seewhy.show.drawing import as_panel, draw
-from seewhy.show.encoding import TINY, data_uri
-from seewhy.show.overlay import rgb
-from seewhy.show.text import (
-    brief_place_text,
+from seewhy.attribution.explanation_text import (
     cost_text,
     entry_name,
     layer_text,
-    number,
-    range_text,
-    remarks,
     residual_text,
     smoothing_text,
 )
+from seewhy.errors import SeewhyError
+from seewhy.images import View
+from seewhy.show.colour import Range, colours
+from seewhy.show.encoding import TINY, data_uri
+from seewhy.show.overlay import rgb
+from seewhy.show.text import brief_place_text, number, range_text, remarks
 from seewhy.support.files import write_bytes
 
 

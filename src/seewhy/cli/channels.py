@@ -11,8 +11,8 @@ from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selectivity import METHODS, channel_selectivity
-from seewhy.evaluation.selectivity_view import SUFFIXES, readable
 from seewhy.images import load_picture
+from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -61,6 +61,6 @@ def channels(
         )
     found.save(output)
     if as_json:
-        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
     elif not quiet:
         print(f"{found.summary()}\nwritten   {output}")

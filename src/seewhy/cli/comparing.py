@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from seewhy.attribution.explain import compare as compare_methods
 from seewhy.attribution.explain import parse_methods
 from seewhy.attribution.explanation import Panel
+from seewhy.attribution.explanation_text import value_text
+from seewhy.attribution.explanation_view import readable
 from seewhy.attribution.method import Method
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
@@ -17,10 +19,7 @@ from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
 from seewhy.images import load_picture
-from seewhy.show.readable import readable
-from seewhy.show.text import value_text
-
-SUFFIXES = (".html", ".png", ".npz", ".safetensors", ".json")
+from seewhy.results import SUFFIXES
 
 
 def compare(

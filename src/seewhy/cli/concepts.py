@@ -11,8 +11,8 @@ from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.concepts.relevance import relevant_channels
-from seewhy.concepts.relevance_view import SUFFIXES, readable, summary
 from seewhy.images import load_picture
+from seewhy.results import SUFFIXES
 
 
 def concepts(
@@ -57,6 +57,6 @@ def concepts(
         )
     found.save(output)
     if as_json:
-        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{summary(found)}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {output}")

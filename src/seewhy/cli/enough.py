@@ -13,8 +13,8 @@ from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
-from seewhy.evaluation.sufficiency_view import SUFFIXES, readable
 from seewhy.images import load_picture
+from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -77,9 +77,9 @@ def enough(
             precision=precision, batch_size=batch_size, progress=tell,
         )  # fmt: skip
         curve = sufficiency_curve(opened, found, batch_size=batch_size)
-    curve.save(output, share)
+    curve.save(output, share=share)
     if as_json:
-        told = readable(curve, share) | {"file": str(output)}
+        told = curve.to_dict(share=share) | {"file": str(output)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{curve.summary(share)}\nwritten   {output}")
+        print(f"{curve.summary(share=share)}\nwritten   {output}")

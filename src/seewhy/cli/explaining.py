@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from seewhy.attribution.explain import explain as explain_pictures
 from seewhy.attribution.explanation import Explanation
+from seewhy.attribution.explanation_view import readable
 from seewhy.attribution.method import Method
 from seewhy.cli.hyperparameters import configured
 from seewhy.cli.jobs import Job, pictures_of, plan
@@ -18,7 +19,6 @@ from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
 from seewhy.cli.outputs import unless_left_empty
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
-from seewhy.show.readable import readable
 
 LOADED = 16  # pictures loaded and saved together, where no batch size is asked for
 

@@ -13,9 +13,9 @@ from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.concepts.extremal_channels import STEPS, checked_shares
 from seewhy.concepts.extremal_channels import extremal_channels as find
-from seewhy.concepts.extremal_channels_view import SUFFIXES, readable
 from seewhy.errors import SeewhyError
 from seewhy.images import load_picture
+from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -80,7 +80,7 @@ def extremal_channels(
         )  # fmt: skip
     found.save(output)
     if as_json:
-        print(json.dumps(readable(found) | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
     elif not quiet:
         print(f"{found.summary()}\nwritten   {output}")
     for reason in found.peaks.left_out:

@@ -8,8 +8,7 @@ from seewhy.attribution.method import REGISTRY
 from seewhy.cli.outputs import check_suffix, check_writable, make_folder, names_in
 from seewhy.errors import SeewhyError
 from seewhy.images import find_pictures
-
-SUFFIXES = (".png", ".npz", ".safetensors", ".json", ".html")
+from seewhy.results import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ thousands. It misleads where many sets of channels would do: it shows one of the
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -42,6 +41,7 @@ from seewhy.models.edits import Edit
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import Layer
 from seewhy.models.model import Model
+from seewhy.results import Result
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Progress, Settings
 from seewhy.targets.targets import Each, Target, class_name, questions
@@ -54,8 +54,8 @@ CROPS = 3  # pictures of a channel, where there is a choice of pictures
 RUN = 3  # what a step costs for a picture and a share, in photographs looked at
 
 
-@dataclass(frozen=True, eq=False)
-class ExtremalChannels:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExtremalChannels(Result):
     """The channels of a layer that suffice, and what is left of the answer with those alone.
 
     - `masks`: as learned, in [0, 1]; a share of the channels each; the same for all pictures if
@@ -111,24 +111,6 @@ class ExtremalChannels:
         if share not in self.shares:
             raise SeewhyError(f"masks were learned for the shares {self.shares}, not for {share}")
         return self.shares.index(share)
-
-    def summary(self) -> str:
-        """The layer, and a line a picture with what is left of its answer."""
-        from seewhy.concepts.extremal_channels_view import summary
-
-        return summary(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Save by suffix: .png (figure) or .json (channels and what they keep)."""
-        from seewhy.concepts.extremal_channels_view import save
-
-        return save(self, path)
-
-    def show(self) -> Any:
-        """A matplotlib figure: each picture, and crops of what its best channels see."""
-        from seewhy.concepts.extremal_channels_view import figure
-
-        return figure(self)
 
 
 def extremal_channels(

@@ -1,8 +1,6 @@
 """The channels that suffice for a decision: a figure, numbers for other programs, words."""
 
-import json
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
@@ -17,20 +15,17 @@ from seewhy.show.figure_grid import (
     IMAGE_WIDTH,
     FigureGrid,
     clip,
-    png_bytes,
     write_below,
     write_beside,
     write_title,
 )
+from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.readable import jsonable
 from seewhy.show.text import name_of, number, percent, picture_name
-from seewhy.support.files import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".json")
 CHANNELS = 5  # shown beside a picture
 CROP = 0.3  # of the sides of what the model sees, around the place where a channel is most active
 WIDE = 46  # letters in a column
@@ -38,7 +33,7 @@ FINE = 360  # pixels across an enlarged crop, as many as a cell has in a PNG
 SHORT = 0.2  # the header of a line without titles, in inches
 
 
-def summary(found: ExtremalChannels) -> str:
+def text(found: ExtremalChannels) -> str:
     """The layer, a line a picture with what is left of its answer, and for one mask the mean."""
     count = found.masks.shape[2]
     lines = [f"layer     {found.layer} of {found.model}, {count} channels"]
@@ -53,12 +48,6 @@ def summary(found: ExtremalChannels) -> str:
     lines += [f"left out  {reason}" for reason in found.peaks.left_out]
     lines += [f"note      {note}" for note in found.notes]
     return "\n".join(lines)
-
-
-def save(found: ExtremalChannels, path: str | Path) -> Path:
-    """Write by suffix, .png or .json, whole or not at all; gives back the path."""
-    writers = {".png": lambda: png_bytes(figure(found)), ".json": lambda: _json(found)}
-    return write_by_suffix(path, writers)
 
 
 def figure(found: ExtremalChannels) -> "Figure":
@@ -90,7 +79,7 @@ def figure(found: ExtremalChannels) -> "Figure":
     return grid.figure
 
 
-def _caption(found: ExtremalChannels, share: float) -> str:
+def _caption(found: ExtremalChannels, share: float = 0.5) -> str:
     """What is seen."""
     count = found.masks.shape[2]
     mean = f" {_mean_text(found)}." if found.together and len(found) > 1 else ""
@@ -206,7 +195,7 @@ def crop(peaks: Exemplars, channel: int, rank: int) -> Float[Tensor, "3 height w
     return enlarged[0].clamp(0, 1)
 
 
-def readable(found: ExtremalChannels) -> dict[str, Any]:
+def data(found: ExtremalChannels) -> dict[str, Any]:
     """The channels and what they keep, valid as JSON."""
     pictures = [
         {
@@ -265,7 +254,3 @@ def _peaks(found: ExtremalChannels) -> dict[str, list[dict[str, Any]]]:
         ]
         for channel in sorted(kept)
     }
-
-
-def _json(found: ExtremalChannels) -> bytes:
-    return json.dumps(readable(found), allow_nan=False, ensure_ascii=False).encode()

@@ -14,7 +14,6 @@ misleads where a network spreads a concept over many channels, or puts several i
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,12 +29,13 @@ from seewhy.errors import SeewhyError
 from seewhy.images import Batch
 from seewhy.models.addresses import Address
 from seewhy.models.model import Model
+from seewhy.results import Result
 from seewhy.support.settings import Settings
 from seewhy.targets.targets import Asked, Each, Target, questions
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelRelevance:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChannelRelevance(Result):
     """The channels of one layer that a decision draws on, and what each of them sees.
 
     - `explanation`: the method's map with all channels.
@@ -69,18 +69,6 @@ class ChannelRelevance:
     def address(self, channel: int) -> str:
         """The channel as an address, to be used as a target or in `through`."""
         return str(Address.parse(f"{self.layer}:{channel}"))
-
-    def save(self, path: str | Path) -> Path:
-        """Save by suffix: .png (figure) or .json (channels and shares)."""
-        from seewhy.concepts.relevance_view import save
-
-        return save(self, path)
-
-    def show(self) -> Any:
-        """A matplotlib figure: a row a picture, with a column for each channel."""
-        from seewhy.concepts.relevance_view import figure
-
-        return figure(self)
 
 
 def relevant_channels(

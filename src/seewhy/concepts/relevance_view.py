@@ -1,36 +1,32 @@
 """The channels that a decision draws on, as a figure, as numbers for other programs, in words."""
 
-import json
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seewhy.attribution.drawing import display_sigma, draw
 from seewhy.concepts.relevance import ChannelRelevance
-from seewhy.show.drawing import display_sigma, draw, draw_over
+from seewhy.show.drawing import draw_over
 from seewhy.show.figure_grid import (
     HEADER,
     IMAGE_WIDTH,
     FigureGrid,
     clip,
     draw_map,
-    png_bytes,
     write_below,
     write_title,
 )
+from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.readable import jsonable
 from seewhy.show.text import percent, picture_name
-from seewhy.support.files import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".json")
 MOST_ABREAST = 5  # channels beside one picture and its whole map, before they wrap
 WIDE = 46  # letters in a column
 
 
-def summary(found: ChannelRelevance) -> str:
+def text(found: ChannelRelevance) -> str:
     """The layer, and a line a picture with its most relevant channels and their shares."""
     explanation = found.explanation
     lines = [f"layer     {found.layer} of {explanation.provenance.model}, by {explanation.method}"]
@@ -39,12 +35,6 @@ def summary(found: ChannelRelevance) -> str:
         shares = ", ".join(f"{address} {percent(share)}" for address, share in channels)
         lines.append(f"{picture_name(picture)}: {target}: {shares}")
     return "\n".join(lines)
-
-
-def save(found: ChannelRelevance, path: str | Path) -> Path:
-    """Write by suffix, .png or .json, whole or not at all; gives back the path."""
-    writers = {".png": lambda: png_bytes(figure(found)), ".json": lambda: _json(found)}
-    return write_by_suffix(path, writers)
 
 
 def figure(found: ChannelRelevance) -> "Figure":
@@ -76,7 +66,7 @@ def figure(found: ChannelRelevance) -> "Figure":
     return grid.figure
 
 
-def readable(found: ChannelRelevance) -> dict[str, Any]:
+def data(found: ChannelRelevance) -> dict[str, Any]:
     """The channels and their shares, valid as JSON."""
     explanation = found.explanation
     rows = zip(explanation.batch.pictures, explanation.target_names, found.top(), strict=True)
@@ -96,10 +86,6 @@ def readable(found: ChannelRelevance) -> dict[str, Any]:
         "pictures": pictures,
     }
     return jsonable(values)
-
-
-def _json(found: ChannelRelevance) -> bytes:
-    return json.dumps(readable(found), allow_nan=False, ensure_ascii=False).encode()
 
 
 def _draw_picture(grid: FigureGrid, found: ChannelRelevance, picture: int, line: int) -> None:

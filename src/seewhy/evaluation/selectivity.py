@@ -16,7 +16,6 @@ nothing by themselves, since noise differs too. Read the methods against each ot
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -34,6 +33,7 @@ from seewhy.models.addresses import LISTED, Address
 from seewhy.models.hooks import hooked
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
+from seewhy.results import Result
 from seewhy.support.settings import Settings
 from seewhy.targets.targets import each
 
@@ -95,8 +95,8 @@ class Finding:
         return f"{degree(mean)} to the channel: rank correlation {mean:.2f}".replace("-", "−")
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelSelectivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChannelSelectivity(Result):
     """What several methods say about three channels of one layer.
 
     - `channels`, `activations`: which channels of each picture, in the order of `RANKS`, and how
@@ -132,24 +132,6 @@ class ChannelSelectivity:
         if method in reasons:
             raise NotApplicable(reasons[method])
         raise Unknown("method in this comparison", method, [f.method for f in self.findings])
-
-    def summary(self) -> str:
-        """What was compared, and a line on each method."""
-        from seewhy.evaluation.selectivity_view import summary
-
-        return summary(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Save by suffix: .png (figure) or .json (numbers)."""
-        from seewhy.evaluation.selectivity_view import save
-
-        return save(self, path)
-
-    def show(self) -> Any:
-        """A matplotlib figure: per picture a row a method, with a column for each channel."""
-        from seewhy.evaluation.selectivity_view import figure
-
-        return figure(self)
 
 
 def channel_selectivity(

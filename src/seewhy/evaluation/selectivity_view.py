@@ -1,35 +1,31 @@
 """Channel comparisons as a figure, as numbers for other programs, and in words."""
 
-import json
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 
+from seewhy.attribution.drawing import draw
 from seewhy.evaluation.selectivity import RANKS, ChannelSelectivity, Finding, Similarity, degree
-from seewhy.show.drawing import draw, draw_over
+from seewhy.show.drawing import draw_over
 from seewhy.show.figure_grid import (
     HEADER,
     IMAGE_WIDTH,
     FigureGrid,
     clip,
     draw_map,
-    png_bytes,
     write_below,
     write_beside,
     write_title,
 )
+from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.readable import jsonable
 from seewhy.show.text import number, percent, picture_name
-from seewhy.support.files import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".json")
 MOST_PICTURES = 4  # in one figure
 COLUMNS = 2 + len(RANKS)  # words or the picture, the maps, words
 WIDE, NARROW = 46, 40  # letters in a column, at the caption and beside maps
@@ -40,7 +36,7 @@ HINT = (
 )
 
 
-def summary(comparison: ChannelSelectivity) -> str:
+def text(comparison: ChannelSelectivity) -> str:
     """What was compared, and a line on each method."""
     pictures = len(comparison.batch)
     verdicts = _verdicts(comparison)
@@ -54,12 +50,6 @@ def summary(comparison: ChannelSelectivity) -> str:
     lines += [f"{name:<{width}}  {verdict}" for name, verdict in verdicts]
     lines += [f"left out {name}: {reason}" for name, reason in comparison.skipped]
     return "\n".join(lines)
-
-
-def save(comparison: ChannelSelectivity, path: str | Path) -> Path:
-    """Write a comparison by suffix, .png or .json, whole or not at all; gives back the path."""
-    writers = {".png": lambda: png_bytes(figure(comparison)), ".json": lambda: _json(comparison)}
-    return write_by_suffix(path, writers)
 
 
 def figure(comparison: ChannelSelectivity) -> "Figure":
@@ -82,7 +72,7 @@ def figure(comparison: ChannelSelectivity) -> "Figure":
     return grid.figure
 
 
-def readable(comparison: ChannelSelectivity) -> dict[str, Any]:
+def data(comparison: ChannelSelectivity) -> dict[str, Any]:
     """The channels and the numbers of every method, valid as JSON; NaN is None."""
     pictures = [
         {
@@ -120,10 +110,6 @@ def readable(comparison: ChannelSelectivity) -> dict[str, Any]:
         "skipped": [{"method": name, "reason": why} for name, why in comparison.skipped],
     }
     return jsonable(values)
-
-
-def _json(comparison: ChannelSelectivity) -> bytes:
-    return json.dumps(readable(comparison), allow_nan=False, ensure_ascii=False).encode()
 
 
 def _numbers(similarity: Similarity) -> dict[str, Any]:

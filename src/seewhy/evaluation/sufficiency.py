@@ -10,8 +10,6 @@ Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485, section 4.1.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +24,7 @@ from seewhy.models.model import Model
 from seewhy.models.session import borrowed
 from seewhy.perturbation.perturbations import perturbation
 from seewhy.perturbation.smooth import hardened
+from seewhy.results import Result
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
 from seewhy.targets.targets import Target, hidden_of, questions
@@ -33,8 +32,8 @@ from seewhy.targets.targets import Target, hidden_of, questions
 NO_CLASS = "sufficiency_curve() is about the probability of a class"
 
 
-@dataclass(frozen=True, eq=False)
-class SufficiencyCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class SufficiencyCurve(Result):
     """The probability of the explained class when only a part of the picture is seen.
 
     - `areas`: shares of the picture, exactly. - `kept`: per picture and area. - `whole`: with the
@@ -72,24 +71,6 @@ class SufficiencyCurve:
         """A picture as the network saw it, with the area of this number."""
         pixels = self.batch.pixels[picture].detach().cpu().float()
         return torch.where(self.masks[picture, area], pixels, self.hidden[picture])
-
-    def summary(self, share: float = 0.5) -> str:
-        """A line a picture: what each area keeps, and the smallest that is enough."""
-        from seewhy.evaluation.sufficiency_view import summary
-
-        return summary(self, share)
-
-    def save(self, path: str | Path, share: float = 0.5) -> Path:
-        """Save by suffix: .png (figure) or .json (areas and what they keep)."""
-        from seewhy.evaluation.sufficiency_view import save
-
-        return save(self, path, share)
-
-    def show(self, share: float = 0.5) -> Any:
-        """A matplotlib figure: each picture, what was seen of it, and the curve."""
-        from seewhy.evaluation.sufficiency_view import figure
-
-        return figure(self, share)
 
 
 def sufficiency_curve(

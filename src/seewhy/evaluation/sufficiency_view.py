@@ -1,9 +1,7 @@
 """How much of a picture is enough: a figure, numbers for other programs, words."""
 
-import json
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seewhy.evaluation.sufficiency import SufficiencyCurve, checked_share
@@ -15,20 +13,17 @@ from seewhy.show.figure_grid import (
     INK,
     FigureGrid,
     clip,
-    png_bytes,
     write_below,
     write_title,
 )
+from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.readable import jsonable
 from seewhy.show.text import number, picture_name
-from seewhy.support.files import write_by_suffix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".json")
 WIDE = 46  # letters in a column
 MOST_ABREAST = 5  # areas beside a picture, before they wrap
 SHOWN = 50  # pictures on a figure: more would make no image
@@ -36,7 +31,7 @@ ENOUGH = "#d9480f"
 APART = 0.11  # of the axis, between the names of two areas
 
 
-def summary(curve: SufficiencyCurve, share: float) -> str:
+def text(curve: SufficiencyCurve, share: float = 0.5) -> str:
     """The model, a line a picture with what each area keeps of it, and the mean."""
     lines = [f"model     {curve.model}"]
     for i, picture in enumerate(curve.batch.pictures):
@@ -58,16 +53,7 @@ def summary(curve: SufficiencyCurve, share: float) -> str:
     return "\n".join(lines)
 
 
-def save(curve: SufficiencyCurve, path: str | Path, share: float) -> Path:
-    """Write by suffix, .png or .json, whole or not at all; gives back the path."""
-    writers = {
-        ".png": lambda: png_bytes(figure(curve, share)),
-        ".json": lambda: _json(curve, share),
-    }
-    return write_by_suffix(path, writers)
-
-
-def figure(curve: SufficiencyCurve, share: float) -> "Figure":
+def figure(curve: SufficiencyCurve, share: float = 0.5) -> "Figure":
     """A matplotlib figure: a row a picture, with what was seen of it, and last the curve."""
     checked_share(share)
     height, width = curve.batch.pixels.shape[-2:]
@@ -196,7 +182,7 @@ def _caption(curve: SufficiencyCurve) -> str:
     )
 
 
-def readable(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
+def data(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
     """The areas and what they keep, valid as JSON."""
     smallest = [_smallest(curve, i, share) for i in range(len(curve))]
     pictures = [
@@ -249,9 +235,5 @@ def _probability(value: float) -> str:
     return f"{value:.2f}" if value >= 0.095 or not value else f"{value:.1g}".replace("-", "−")
 
 
-def _share(share: float) -> str:
+def _share(share: float = 0.5) -> str:
     return "half" if share == 0.5 else f"{number(100 * share)} %"
-
-
-def _json(curve: SufficiencyCurve, share: float) -> bytes:
-    return json.dumps(readable(curve, share), allow_nan=False, ensure_ascii=False).encode()

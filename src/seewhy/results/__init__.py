@@ -1,1 +1,5 @@
-"""Results as values: save, summary, show, to_dict and load, written once."""
+"""Results as values: save, load, summary, show and to_dict, written once."""
+
+from seewhy.results.base import SUFFIXES, Result, load
+
+__all__ = ["SUFFIXES", "Result", "load"]

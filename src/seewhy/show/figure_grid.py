@@ -3,8 +3,6 @@
 Drawn with matplotlib's object-oriented API; global state and rcParams stay untouched.
 """
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +18,6 @@ from seewhy.show.text import number, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, FAINT = "#222222", "#666666"
 
@@ -138,16 +135,6 @@ def write_beside(
         linespacing=1.5,
         **place,
     )
-
-
-def png_bytes(drawn: "Figure", dpi: int = 150) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the file is still good.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        drawn.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 def _colour_bar(axes: "Axes", span: Range, signed: bool) -> None:

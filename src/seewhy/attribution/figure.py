@@ -5,31 +5,28 @@ How they are laid out and drawn is in `seewhy.show.figure_grid`.
 
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seewhy.attribution.drawing import as_panel, draw
 from seewhy.attribution.explanation import Explanation, Panel
-from seewhy.show.drawing import as_panel, draw
+from seewhy.attribution.explanation_text import (
+    caption,
+    layer_text,
+    smoothing_text,
+    source_name,
+    target_text,
+)
 from seewhy.show.figure_grid import (
     HEADER,
     IMAGE_WIDTH,
     FigureGrid,
     clip,
     draw_map,
-    png_bytes,
     write_below,
     write_title,
 )
 from seewhy.show.overlay import rgb
-from seewhy.show.text import (
-    caption,
-    layer_text,
-    number,
-    smoothing_text,
-    source_name,
-    target_text,
-)
-from seewhy.support.files import write_bytes
+from seewhy.show.text import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,16 +54,6 @@ def figure(thing: Explanation | Panel) -> "Figure":
             _draw_map(grid, explanation, index, index * lines_each + line, 1 + column)
     grid.write_caption(caption)
     return grid.figure
-
-
-def explanation_png_bytes(thing: Explanation | Panel, dpi: int = 150) -> bytes:
-    """The figure as the bytes of a PNG file."""
-    return png_bytes(figure(thing), dpi)
-
-
-def save_png(thing: Explanation | Panel, path: str | Path, dpi: int = 150) -> None:
-    """Write the figure to `path` as PNG, whole or not at all."""
-    write_bytes(path, explanation_png_bytes(thing, dpi))
 
 
 def _draw_picture(grid: FigureGrid, explanation: Explanation, index: int, line: int) -> None:

@@ -1,14 +1,37 @@
-"""Explanations as plain data for other programs: dicts, lists, numbers and text."""
+"""How explanations and panels of them are shown: figure, text, numbers, page and archive."""
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from seewhy.attribution.explanation import Explanation
+from seewhy.attribution.archive import pack
+from seewhy.attribution.drawing import as_panel
+from seewhy.attribution.explanation import Explanation, Panel
+from seewhy.attribution.explanation_text import summary, target_text
+from seewhy.attribution.figure import figure
+from seewhy.attribution.report import report_html
+from seewhy.show.jsonable import jsonable
 from seewhy.show.statistics import statistics
+
+__all__ = ["data", "figure", "pack", "page", "readable", "target_text", "text"]
+
+
+def text(result: Explanation | Panel) -> str:
+    """A few plain lines on every picture and method, and the methods that were skipped."""
+    panel = as_panel(result)
+    parts = [summary(explanation) for explanation in panel]
+    parts += [f"skipped   {name}: {reason}" for name, reason in panel.skipped]
+    return "\n\n".join(parts)
+
+
+def page(result: Explanation | Panel) -> str:
+    """The report."""
+    return report_html([result])
+
+
+def data(result: Explanation | Panel) -> dict[str, Any]:
+    """Every explanation with its maps, and the methods that were skipped."""
+    panel = as_panel(result)
+    explanations = [readable(explanation, maps=True) for explanation in panel]
+    return {"explanations": explanations, "skipped": dict(panel.skipped)}
 
 
 def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
@@ -48,19 +71,3 @@ def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
         "statistics": vars(statistics(one.heatmap[0])),
     }
     return values | ({"heatmap": one.heatmap[0]} if maps else {})
-
-
-def jsonable(value: Any) -> Any:
-    """The value as JSON has it: six significant digits, None for NaN and infinities."""
-    match value:
-        case float():
-            return float(f"{value:.6g}") if math.isfinite(value) else None
-        case bool() | int() | str() | None:
-            return value
-        case list() | tuple():
-            return [jsonable(v) for v in value]
-        case Mapping():
-            return {str(k): jsonable(v) for k, v in value.items()}
-        case Tensor() | np.ndarray() | np.generic():
-            return jsonable(value.tolist())
-    return str(value)

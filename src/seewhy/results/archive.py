@@ -1,0 +1,88 @@
+"""Any result as named tensors and JSON, and back, bit for bit.
+
+A result is a dataclass of tensors, numbers, texts, tuples, mappings and other dataclasses of
+this package. Tensors are kept under the path of fields that leads to them. A value that holds
+a function says by a method `stored()` what to keep in its place.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seewhy.errors import SeewhyError
+
+FORMAT = "seewhy-result-1"
+
+
+def pack(result: Any) -> tuple[dict[str, Tensor], str]:
+    """The tensors, on the CPU, and the JSON of everything else."""
+    tensors: dict[str, Tensor] = {}
+    tree = {"format": FORMAT, "result": _packed(result, "result", tensors)}
+    return tensors, json.dumps(tree, allow_nan=False)
+
+
+def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Any:
+    """The result that `pack` took apart; raises SeewhyError on other data."""
+    try:
+        return _unpacked(json.loads(metadata)["result"], tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
+        raise SeewhyError(f"expected a saved result, came other data ({error!r})") from error
+
+
+def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if hasattr(value, "stored"):
+        value = value.stored()
+    match value:
+        case float() if not math.isfinite(value):
+            return {"#float": repr(value)}
+        case bool() | int() | float() | str() | None:
+            return value
+        case Tensor():
+            tensors[path] = value.detach().cpu().contiguous()
+            return {"#tensor": path}
+        case torch.device() | torch.dtype():
+            return str(value)
+        case tuple() | list():
+            items = [_packed(v, f"{path}.{i}", tensors) for i, v in enumerate(value)]
+            return {"#tuple": items} if isinstance(value, tuple) else items
+        case Mapping():
+            pairs = [(_packed(k, path, tensors), k, v) for k, v in value.items()]
+            return {"#map": [[k, _packed(v, f"{path}.{name}", tensors)] for k, name, v in pairs]}
+    if dataclasses.is_dataclass(value) and _ours(type(value)):
+        kept = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        fields = {name: _packed(v, f"{path}.{name}", tensors) for name, v in kept.items()}
+        return {"#class": [type(value).__module__, type(value).__qualname__], "fields": fields}
+    raise SeewhyError(f"{path} is {type(value).__name__}, which no archive can hold")
+
+
+def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    match tree:
+        case {"#float": text}:
+            return float(text)
+        case {"#tensor": path}:
+            return tensors[path]
+        case {"#tuple": items}:
+            return tuple(_unpacked(v, tensors) for v in items)
+        case {"#map": pairs}:
+            return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in pairs}
+        case {"#class": [module, name], "fields": fields}:
+            # Nothing but a dataclass of this package is ever looked up or called.
+            if module.partition(".")[0] != "seewhy":
+                raise ValueError(f"{module}.{name} is no class of a result")
+            cls = getattr(import_module(module), name)
+            if not (isinstance(cls, type) and dataclasses.is_dataclass(cls) and _ours(cls)):
+                raise ValueError(f"{module}.{name} is no class of a result")
+            return cls(**{name: _unpacked(v, tensors) for name, v in fields.items()})
+        case list():
+            return [_unpacked(v, tensors) for v in tree]
+    return tree
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "seewhy"
