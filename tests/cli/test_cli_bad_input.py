@@ -91,7 +91,7 @@ WORDS = [  # each with what the line must say
     ("explain dog.jpg text.jpg -o all.png", ["all.png", "name a folder"]),
     ("explain dog.jpg --format bmp", ["--format is one of png", "'bmp'"]),
     ("explain dog.jpg --json --resume", ["--resume needs files", "--output"]),
-    ("compare dog.jpg -o report.gif", ["report.pdf", ".html"]),
+    ("compare dog.jpg -o report.gif", ["report.gif", ".html"]),
     ("compare dog.jpg -o nowhere/report.html", ["no folder nowhere"]),
     ("compare dog.jpg -o nothing", ["must end in", ".html"]),
     ("demo -o text.jpg", ["text.jpg", "folder"]),

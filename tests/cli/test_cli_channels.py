@@ -41,7 +41,7 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
         ("--methods gradeint", ["unknown method 'gradeint'", "gradient"]),
         ("--by median", ["--by takes max or mean, not 'median'", "did you mean mean?"]),
         ("--seed -1", ["seed"]),
-        ("-o out.gif", ["out.html", ".png, .json"]),
+        ("-o out.gif", ["out.gif", ".png"]),
         ("-o nowhere/out.png", ["no folder nowhere"]),
     ],
 )

@@ -73,7 +73,7 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
         ("text.jpg", ["text.jpg", "not a picture"]),
         ("nowhere.jpg", ["no picture file nowhere.jpg"]),
         ("empty", ["empty holds no picture"]),
-        ("-o out.gif", ["out.html", ".png, .json"]),
+        ("-o out.gif", ["out.gif", ".png"]),
         ("-o nowhere/out.png", ["no folder nowhere"]),
         ("--model nosuch", ["nosuch"]),
     ],

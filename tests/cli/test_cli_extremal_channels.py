@@ -76,7 +76,7 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
         ("--photographs nowhere", ["no picture file nowhere"]),
         ("--photographs empty", ["empty holds no picture"]),
         ("--photographs text.jpg", ["text.jpg", "not a picture"]),
-        ("-o out.gif", ["out.html", ".png, .json"]),
+        ("-o out.gif", ["out.gif", ".png"]),
         ("-o nowhere/out.png", ["no folder nowhere"]),
     ],
 )
