@@ -1,18 +1,22 @@
 # make demo   set up, run the bundled model on the bundled pictures, name the report
-# make test   set up, check style and types, run all tests
+# make test   set up, check style and types, run the tests
+# make test-full   the same with every method on every network, and long sweeps
 # Everything lives in .venv; the system's Python is left alone.
 
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-full check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seewhy demo --output demo
 
 test: $(VENV)/.installed-dev check
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-full: $(VENV)/.installed-dev check
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
