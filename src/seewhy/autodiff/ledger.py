@@ -1,19 +1,19 @@
 """The books of one pull: what does not go on to the inputs of an operation is written here."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from seewhy.autodiff.operations import Operation
-
 
 @dataclass(eq=False)
 class Ledger:
     """The state of one pull, shared by the rules that are asked during it.
+
+    Operations keep the ledger of the pull that is going on, so it knows nothing about them.
 
     - `pictures`: how many pictures the batch has. `picture_shape`: [channels, height, width].
     - `constants`: what biases and other constants took of the explained score, per picture.
@@ -27,8 +27,8 @@ class Ledger:
     picture_shape: tuple[int, ...] = ()
     constants: Float[Tensor, " batch"] | None = None
     arrived: Float[Tensor, "batch channels height width"] | None = None
-    last: frozenset["Operation"] = frozenset()
-    reference: dict[tuple[str, int], "Operation"] = field(default_factory=dict)
+    last: frozenset[Hashable] = frozenset()
+    reference: dict[tuple[str, int], Any] = field(default_factory=dict)
     through: tuple[str | tuple[str, ...], ...] = ()
 
     def credit(self, shares: Tensor) -> None:

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -86,6 +85,7 @@ class Recording:
         self.settings = settings
         self.forwards = self.backwards = self.shared = 0.0
         self._drawn: set[Hashable] = set()
+        self._inference: Inference | None = None
         self._places = {r.at: Address.parse(r.at) for r in requests if r.at not in _NO_LAYER}
         self._gates = {place_of(p) for r in requests for p in r.through}
         self._pulled = {(r.at, r.rules) for r in requests if r.rules is not None}
@@ -152,10 +152,12 @@ class Recording:
         """The network as it is best run on many variants of the pictures."""
         return InstrumentedRunner(self) if self.watched or self.model.edits else FastRunner(self)
 
-    @cached_property
+    @property
     def inference(self) -> Inference:
-        """The network without anything that is only there to be looked at."""
-        return prepare(self.model, self.pixels, self.settings.precision)
+        """The network without anything that is only there to be looked at; made once."""
+        if self._inference is None:
+            self._inference = prepare(self.model, self.pixels, self.settings.precision)
+        return self._inference
 
     def activation(self, at: str) -> Tensor:
         """The raw output of the layer at the address."""

@@ -1,14 +1,28 @@
 """The network, run on variants of a recording's pictures: as it is, or as fast as it goes."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
+from seewhy.engine.inference import Inference
 from seewhy.targets.scores import Outputs
 
-if TYPE_CHECKING:
-    from seewhy.engine.recording import Recording
+
+class Recorded(Protocol):
+    """What a runner needs of a recording: its pictures, its network, and the count of forwards."""
+
+    pixels: Tensor
+    forwards: float
+
+    @property
+    def inference(self) -> Inference:
+        """The network without anything that is only there to be looked at."""
+        ...
+
+    def run(self, pixels: Tensor) -> Outputs:
+        """A forward of the network as it is, with the activations that are asked about."""
+        ...
 
 
 class Runner(ABC):
@@ -17,7 +31,7 @@ class Runner(ABC):
     `prepared` is affine, so pictures may be prepared first and blended after.
     """
 
-    def __init__(self, recording: "Recording"):
+    def __init__(self, recording: Recorded):
         self.recording = recording
 
     @abstractmethod

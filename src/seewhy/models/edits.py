@@ -4,26 +4,33 @@ with edited(model, {"layer4.1:42": ablate(), "layer3": scale(0.5)}):
     logits = model(pixels)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seewhy.errors import Unknown
 from seewhy.models.addresses import LISTED, Address
 from seewhy.models.hooks import OutputHook
-
-if TYPE_CHECKING:
-    from seewhy.models.layers import LayerGraph
-    from seewhy.models.model import Model
+from seewhy.models.layers import LayerGraph
 
 Edit = Callable[[Tensor], Tensor]
 
 
+class Editable(Protocol):
+    """What edits need of a model: its network, and the list of edits that are in force."""
+
+    net: nn.Module
+    edits: list[Sequence[tuple[Address, Edit]]]
+
+
+Edited = TypeVar("Edited", bound=Editable)
+
+
 @contextmanager
-def edited(model: "Model", edits: Mapping[str | Address, Edit]) -> Iterator["Model"]:
+def edited(model: Edited, edits: Mapping[str | Address, Edit]) -> Iterator[Edited]:
     """While the block runs, the activation at each address is what its edit makes of it.
 
     The edits hold for whatever runs through `model`, so also for `explain`; they nest. An
@@ -45,7 +52,7 @@ def edited(model: "Model", edits: Mapping[str | Address, Edit]) -> Iterator["Mod
 
 
 def editors(
-    layer_graph: "LayerGraph", edits: Iterable[tuple[Address, Edit]]
+    layer_graph: LayerGraph, edits: Iterable[tuple[Address, Edit]]
 ) -> dict[str, OutputHook]:
     """Visitors that carry the edits out on a forward with this layer_graph."""
     by_layer: dict[str, list[tuple[Address, tuple, Edit]]] = {}

@@ -9,7 +9,7 @@ after its last attention block only the class token matters, so patches there ha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,24 @@ from seewhy.models.grids import Grid, find_grid
 from seewhy.models.hooks import hooked
 from seewhy.models.session import borrowed
 
-if TYPE_CHECKING:
-    from seewhy.models.model import Model
-
 # Their maps are copies or coarse means of the layer before: naming that one says more.
 _PASSIVE = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten,
 )  # fmt: skip
+
+
+class Traceable(Protocol):
+    """What tracing needs of a model: the network, and its forward on pixels without edits."""
+
+    net: nn.Module
+
+    def choose_memory_format(self, pixels: Tensor) -> None:
+        """Choose the memory layout, before anything watches the network run."""
+        ...
+
+    def forward_unedited(self, pixels: Tensor) -> Tensor:
+        """Logits of the network as it is."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class LayerGraph:
         return (slice(None), address.channel) if channels_first else (..., address.channel)
 
 
-def trace_layers(model: "Model", pixels: Tensor) -> LayerGraph:
+def trace_layers(model: Traceable, pixels: Tensor) -> LayerGraph:
     """Run one picture through the network and describe every layer that ran."""
     net = model.net
     model.choose_memory_format(pixels)
@@ -144,7 +155,7 @@ def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:
     return found[::-1]
 
 
-def _choose(model: "Model", pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
+def _choose(model: Traceable, pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
     """The deepest layer that qualifies; with prefix tokens, one with gradients on patches."""
     backwards = list(reversed(layers.values()))
     token_counts = {layer.shape[0] for layer in backwards if _is_tokens(layer)}
@@ -179,7 +190,7 @@ def _is_attention(layer: Layer, token_counts: set[int]) -> bool:
     return len(layer.shape) == 3 and set(layer.shape[1:]) <= token_counts
 
 
-def _first_with_gradient(model: "Model", pixels: Tensor, stream: list[Layer]) -> str | None:
+def _first_with_gradient(model: Traceable, pixels: Tensor, stream: list[Layer]) -> str | None:
     found: dict[str, Tensor] = {}
 
     def keep(name: str, tensor: Tensor) -> Tensor:
