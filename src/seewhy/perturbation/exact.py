@@ -5,8 +5,8 @@
 
 with tau such that the mean of M is the area. There is no penalty to be weighed against anything: an
 optimiser can only move the area from place to place. The Gaussian is as wide as the kernel of
-`masking/smooth.py`, so that masks have no finer detail than those. As the softness falls, the mask
-becomes the level set of F, which is what is looked at in the end.
+`perturbation/smooth.py`, so that masks have no finer detail than those. As the softness falls, the
+mask becomes the level set of F, which is what is looked at in the end.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """How extremal perturbation learns its masks: as published, and quicker.
 
 Both maximise a reward of what is seen through smooth masks of given areas, one slot of a batch for
-each question, picture and area (`masking/solving.py`). They differ in
+each question, picture and area (`perturbation/optimisation.py`). They differ in
 
                       published                              ours
     masks             maximum convolution of a lattice       where a smooth field is highest

@@ -2,8 +2,8 @@
 
     maximise over masks of area a   reward(x seen through the mask)
 
-for every area on a list. Masks are smooth (`masking/smooth.py`), what is not seen is blurred, and
-the map is the sum of the masks: what small areas need comes first. Ruth Fong, Mandela Patrick,
+for every area on a list. Masks are smooth (`perturbation/smooth.py`), what is not seen is blurred,
+and the map is the sum of the masks: what small areas need comes first. Ruth Fong, Mandela Patrick,
 Andrea Vedaldi: Understanding Deep Networks via Extremal Perturbations and Smooth Masks, 2019, arXiv
 1910.08485.
 
