@@ -244,7 +244,7 @@ def test_the_figure_names_everything(comparison: ChannelSelectivity, tmp_path: P
     comparison.save(tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as image:
         assert image.format == "PNG"
-    with pytest.raises(SeewhyError, match=r"ends in \.png, \.json"):
+    with pytest.raises(SeewhyError, match=r"ends in \.png, \.jpg"):
         comparison.save(tmp_path / "c.npz")
 
 
