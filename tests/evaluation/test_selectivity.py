@@ -245,7 +245,7 @@ def test_the_figure_names_everything(comparison: ChannelSelectivity, tmp_path: P
     with Image.open(tmp_path / "c.png") as image:
         assert image.format == "PNG"
     with pytest.raises(SeewhyError, match=r"ends in \.png, \.jpg"):
-        comparison.save(tmp_path / "c.npz")
+        comparison.save(tmp_path / "c.gif")
 
 
 def test_of_many_pictures_the_figure_shows_a_few():
