@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from terminal import files_in
 
+from seewhy.version import __version__
+
 SEEWHY = (sys.executable, "-m", "seewhy")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # several tests share the cores
 SLOW = """
@@ -167,3 +169,13 @@ def on_a_terminal(words: tuple[str, ...], stdout_is_a_file: bool) -> tuple[str, 
     os.close(ours)
     assert running.wait(60) == 0
     return screen.decode(), file.read_text()
+
+
+def test_the_version_needs_no_torch():
+    code = (
+        "import sys; from seewhy.cli import main\n"
+        "try: main(['--version'])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.split() == [__version__, "False"], run.stderr

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from seewhy.errors import SeewhyError
+from seewhy.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str], debug: bool) -> int:
+    if given == ["--version"]:
+        print(__version__)  # at once, without torch
+        return 0
     try:
         from seewhy.cli.app import app
 
