@@ -28,8 +28,11 @@ from .perturbation.baselines import add_baseline as add_baseline
 from .sources import open_model as open_model
 from .sources.black_box import black_box as black_box
 from .sources.black_box import detection_score as detection_score
-from .targets.targets import difference as difference
-from .targets.targets import direction as direction
-from .targets.targets import each as each
-from .targets.targets import total as total
+from .targets.terms import difference as difference
+from .targets.terms import direction as direction
+from .targets.terms import each as each
+from .targets.terms import logit as logit
+from .targets.terms import region as region
+from .targets.terms import total as total
+from .targets.terms import unit as unit
 from .version import __version__ as __version__

@@ -14,7 +14,7 @@ from networks import CLASSES, NETWORKS, Body, as_model
 from seewhy.attribution.methods.deep_lift import DeepLift
 from seewhy.errors import NotApplicable
 from seewhy.perturbation.baselines import baseline
-from seewhy.targets.targets import difference
+from seewhy.targets.terms import difference
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()
 STD = torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1).double()

@@ -7,8 +7,9 @@ import torch
 import seewhy
 from networks import NETWORKS, Body
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
+from seewhy.targets.questions import deepest_layer, questions
 from seewhy.targets.scores import Score, resolve
-from seewhy.targets.targets import Direction, Unit, deepest_layer, questions
+from seewhy.targets.terms import Direction, Unit
 
 LOGITS = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
 MODEL = seewhy.Model(Body(), classes=["cat, tabby", "Dog", "snow_leopard"])
@@ -167,7 +168,17 @@ WRONG = [
     (lambda: "relu#2:0", "runs 2 times"),
     (lambda: "second@1,1", "unknown class"),
     (lambda: "second", "unknown class"),
-    (lambda: seewhy.total("second:1"), "unknown class"),
+    (lambda: seewhy.total("secnod:1"), "unknown class or unit"),
+    (lambda: "dog - ", "nothing beside it"),
+    (lambda: "dog + + cat", "nothing beside it"),
+    (lambda: "dog - wolf", "unknown class 'wolf'"),
+    (lambda: "second:0@0:9,0:2", "8 rows and 8 columns"),
+    (lambda: "fc:0@0:1,0:1", "no rows and columns"),
+    (lambda: seewhy.unit("second"), "name a channel, such as second:0"),
+    (lambda: seewhy.region("second:1", (3, 3), (0, 2)), "rows go from a number to a larger one"),
+    (lambda: seewhy.logit("dog") * float("nan"), "finite number"),
+    (lambda: seewhy.logit("dog") - 1, r"write logit\(1\)"),
+    (lambda: seewhy.unit("second:1") - seewhy.unit("second:1"), "zero for every picture"),
 ]
 
 

@@ -22,7 +22,8 @@ from seewhy.images import Batch
 from seewhy.models.model import Model
 from seewhy.support.batching import BatchSizer, out_of_memory
 from seewhy.support.settings import Settings
-from seewhy.targets.targets import Each, Hidden, Target, deepest_layer, hidden_of, questions
+from seewhy.targets.questions import deepest_layer, hidden_of, questions
+from seewhy.targets.terms import Hidden, MultiTarget, TargetLike
 from seewhy.version import __version__
 
 Report = Callable[[str, float], None]  # (what runs now, share of all that is done)
@@ -32,7 +33,7 @@ def explain(
     model: "Model | nn.Module | str",
     pictures: Any,
     method: "str | Method | type[Method]" = "grad-cam",
-    target: Target = None,
+    target: TargetLike = None,
     *,
     seed: int = 0,
     precision: str = "full",
@@ -69,7 +70,7 @@ def compare(
     model: "Model | nn.Module | str",
     pictures: Any,
     methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]" = "quick",
-    target: Target = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
     seed: int = 0,
@@ -129,7 +130,7 @@ def _compared(
     model: Model,
     pictures: Any,
     methods: Sequence[Method],
-    target: Target,
+    target: TargetLike,
     settings: Settings,
     report: Report | None,
 ) -> Panel:
@@ -145,7 +146,7 @@ def _compared(
     while work.left():
         some, todo = work.next(room.together)
         tell = _telling(report, *work.progress(some, todo), len(asked) * len(todo))
-        about = Each(tuple(question[some] for question in asked))
+        about = MultiTarget(tuple(question[some] for question in asked))
         named = {i: methods[i] for i in todo}
         new: dict[int, list[Explanation]] = defaultdict(list)
         try:
@@ -229,7 +230,7 @@ def _explained(
     model: Model,
     batch: Batch,
     methods: dict[int, Method],
-    about: Each,
+    about: MultiTarget,
     hidden: Collection[Hidden],
     settings: Settings,
     tell: Callable[[int, str], Callable[[int, int], None]],

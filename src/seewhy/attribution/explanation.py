@@ -15,9 +15,9 @@ from torch import Tensor
 
 from seewhy.errors import NotApplicable, Unknown
 from seewhy.images import Batch
+from seewhy.models.class_names import class_name
 from seewhy.results import Result
 from seewhy.results.base import view
-from seewhy.targets.targets import class_name
 
 
 @dataclass(frozen=True)

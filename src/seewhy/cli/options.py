@@ -10,7 +10,7 @@ from seewhy.errors import SeewhyError
 from seewhy.models.model import Model
 from seewhy.sources import open_model
 from seewhy.support.settings import LARGEST_SEED, Settings
-from seewhy.targets.targets import Target, difference, each
+from seewhy.targets.terms import TargetLike, difference, each
 
 # Help shows the groups in this order, after a command's own options.
 MODEL_GROUP = Group("Model", sort_key=1)
@@ -52,8 +52,8 @@ class RunOptions:
     target: Annotated[
         tuple[str, ...], Parameter(name=["--target", "-t"], negative=(), show_default=False)
     ] = ()
-    """What to explain: a class by index or name, by default the most probable one, or a hidden
-    unit such as layer3:17. May be given several times."""
+    """What to explain: a class by index or name, by default the most probable one; a hidden unit
+    such as layer3:17; or a sum such as "dog - 0.5*layer3:17". May be given several times."""
 
     against: str | None = None
     "A class: explain why the target rather than this one."
@@ -92,7 +92,7 @@ class RunOptions:
         return {"target": self.asked} | {name: getattr(self, name) for name in names}
 
     @property
-    def asked(self) -> Target:
+    def asked(self) -> TargetLike:
         """The target that `explain` and `compare` take."""
         if not self.target:
             return None

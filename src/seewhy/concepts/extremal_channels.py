@@ -37,6 +37,7 @@ from seewhy.engine.recording import Recording, Request, recorded
 from seewhy.errors import SeewhyError, TooLarge
 from seewhy.images import Batch
 from seewhy.models.addresses import Address
+from seewhy.models.class_names import class_name
 from seewhy.models.edits import Edit
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import Layer
@@ -44,7 +45,8 @@ from seewhy.models.model import Model
 from seewhy.results import Result
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Progress, Settings
-from seewhy.targets.targets import Each, Target, class_name, questions
+from seewhy.targets.questions import questions
+from seewhy.targets.terms import MultiTarget, TargetLike
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ def extremal_channels(
     model: "Model | nn.Module | str",
     pictures: Any,
     layer: str | None = None,
-    target: Target = None,
+    target: TargetLike = None,
     shares: Sequence[float] = (0.1,),
     *,
     together: bool = False,
@@ -147,7 +149,7 @@ def extremal_channels(
     check(steps >= 1, f"extremal_channels() needs at least one step, not {steps}")
     check(len(batch) > 0, "no pictures to explain")
     place = Address.parse(layer or opened.find_layer(batch.pixels))
-    if isinstance(target, Each) or place.channel is not None or place.position is not None:
+    if isinstance(target, MultiTarget) or place.channel is not None or place.position is not None:
         raise SeewhyError("extremal_channels() takes one target each, and a whole layer")
     settings = Settings(most=batch_size, precision=precision)
     looking, learning = _progress(progress, steps * len(batch) * len(shares))
@@ -186,7 +188,7 @@ def extremal_channels(
 
 @contextmanager
 def _recorded_in_parts(
-    model: Model, batch: Batch, place: Address, target: Target, settings: Settings
+    model: Model, batch: Batch, place: Address, target: TargetLike, settings: Settings
 ) -> Iterator[tuple[list[Recording], BatchSizer]]:
     """Recordings of the pictures, in order, each of as many as memory holds."""
     (asked,) = questions(target, len(batch), model, batch.pixels)
@@ -195,7 +197,7 @@ def _recorded_in_parts(
     with ExitStack() as stack:
 
         def entered(some: slice) -> Recording:
-            about, reading = Each((asked[some],)), Request(str(place), rules=None)
+            about, reading = MultiTarget((asked[some],)), Request(str(place), rules=None)
             part = recorded(model, batch.pixels[some], [reading], about, settings)
             return stack.enter_context(part)
 

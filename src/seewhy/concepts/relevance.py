@@ -31,7 +31,8 @@ from seewhy.models.addresses import Address
 from seewhy.models.model import Model
 from seewhy.results import Result
 from seewhy.support.settings import Settings
-from seewhy.targets.targets import Asked, Each, Target, questions
+from seewhy.targets.questions import questions
+from seewhy.targets.terms import MultiTarget, Target, TargetLike
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +76,7 @@ def relevant_channels(
     model: "Model | nn.Module | str",
     pictures: Any,
     layer: str | None = None,
-    target: Target = None,
+    target: TargetLike = None,
     method: "str | Method | type[Method]" = "lrp-epsilon-plus",
     *,
     count: int = 4,
@@ -101,7 +102,7 @@ def relevant_channels(
         )
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
     place = str(Address.parse(layer or opened.find_layer(batch.pixels)))
-    if isinstance(target, Each) or Address.parse(place).channel is not None:
+    if isinstance(target, MultiTarget) or Address.parse(place).channel is not None:
         raise SeewhyError(
             "relevant_channels() takes one target for each picture, and a whole layer"
         )
@@ -127,13 +128,13 @@ def _conditional(
     method: LRP,
     place: str,
     count: int,
-    asked: list[Asked],
+    asked: list[Target],
     settings: Settings,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Relevance of the channels, the most relevant ones, and a map through each of those."""
     rules = method.rules(model)
     requests = [Request(place, rules), Request(INPUT, rules, (place,))]
-    with recorded(model, pixels, requests, Each((asked,)), settings) as recording:
+    with recorded(model, pixels, requests, MultiTarget((asked,)), settings) as recording:
         at_layer, _ = recording.relevance(place, rules)
         relevance = recording.maps(place, at_layer).sum((2, 3))
         best = relevance.topk(min(count, relevance.shape[1])).indices

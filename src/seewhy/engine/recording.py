@@ -37,8 +37,9 @@ from seewhy.models.model import Model
 from seewhy.models.session import borrowed
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
+from seewhy.targets.questions import hidden_of, questions
 from seewhy.targets.scores import Outputs, Score, resolve, watching
-from seewhy.targets.targets import Asked, Target, hidden_of, questions
+from seewhy.targets.terms import Target, TargetLike
 
 INPUT = "input"
 ATTENTION = "attention"
@@ -79,7 +80,7 @@ class Recording:
         pixels: Tensor,
         requests: Sequence[Request],
         settings: Settings,
-        questions: Sequence[Sequence[Asked]],
+        questions: Sequence[Sequence[Target]],
     ):
         self.model = model
         self.settings = settings
@@ -485,7 +486,11 @@ def _open(mask: Tensor, one: str | tuple[str, ...], layer_graph: LayerGraph) -> 
 
 @contextmanager
 def recorded(
-    model: Model, pixels: Tensor, requests: Sequence[Request], target: Target, settings: Settings
+    model: Model,
+    pixels: Tensor,
+    requests: Sequence[Request],
+    target: TargetLike,
+    settings: Settings,
 ) -> Iterator[Recording]:
     """Run one forward and keep what `requests` ask for while the block runs."""
     asked = questions(target, len(pixels), model, pixels)

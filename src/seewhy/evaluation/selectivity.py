@@ -35,7 +35,7 @@ from seewhy.models.model import Model
 from seewhy.models.session import borrowed
 from seewhy.results import Result
 from seewhy.support.settings import Settings
-from seewhy.targets.targets import each
+from seewhy.targets.terms import each
 
 METHODS = ("gradient", "input-x-gradient", "guided-backprop", "deconvnet", "grad-cam")
 RANKS = ("most active", "random", "least active")  # the channels, in the order of all results

@@ -27,7 +27,8 @@ from seewhy.perturbation.smooth import hardened
 from seewhy.results import Result
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
-from seewhy.targets.targets import Target, hidden_of, questions
+from seewhy.targets.questions import hidden_of, questions
+from seewhy.targets.terms import TargetLike
 
 NO_CLASS = "sufficiency_curve() is about the probability of a class"
 
@@ -113,7 +114,7 @@ def sufficiency_curve(
     )
 
 
-def check_class(model: Model, batch: Batch, target: Target) -> None:
+def check_class(model: Model, batch: Batch, target: TargetLike) -> None:
     """Raise NotApplicable for hidden units and raw scores, before any mask is learned."""
     asked = questions(target, len(batch), model, batch.pixels)
     if model.raw or any(hidden_of(question) for question in asked):

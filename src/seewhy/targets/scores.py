@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.errors import SeewhyError
 from seewhy.models.addresses import Address
+from seewhy.models.class_names import class_name
 from seewhy.models.edits import not_as_a_batch
 from seewhy.models.hooks import OutputHook
 from seewhy.models.layers import Layer, LayerGraph
 from seewhy.models.model import Model
-from seewhy.targets.targets import Asked, Hidden, Predicted, Total, class_name, hidden_of
+from seewhy.targets.questions import hidden_of
+from seewhy.targets.terms import Hidden, Logit, Predicted, Target, terms, written
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,15 @@ class Score:
 
     - `target`: the index of the class that it is the logit of, -1 where it is something else.
     - `labels`: what it is in words, where it is no class.
-    - `weights`: of each logit in it. - `hidden`: units and directions, and the pictures that
-    they are asked about. - `weighted`: whether any logit is in it; known here, so that nobody has
-    to wait for a GPU to say so. - `raw`: the network puts out scores that are no logits.
+    - `weights`: of each logit in it. - `hidden`: units and directions, and the weight of each
+    in every picture's score. - `weighted`: whether any logit is in it; known here, so that nobody
+    has to wait for a GPU to say so. - `raw`: the network puts out scores that are no logits.
     """
 
     target: Int[Tensor, " batch"]
     labels: tuple[str, ...]
     weights: Float[Tensor, "batch classes"]
-    hidden: tuple[tuple[Hidden, Bool[Tensor, " batch"]], ...]
+    hidden: tuple[tuple[Hidden, Float[Tensor, " batch"]], ...]
     weighted: bool
     raw: bool = False
 
@@ -65,7 +67,7 @@ class Score:
             target=self.target[pictures],
             labels=tuple(self.labels[i] for i in pictures.tolist()),
             weights=self.weights[pictures],
-            hidden=tuple((one, asked[pictures]) for one, asked in self.hidden),
+            hidden=tuple((one, weights[pictures]) for one, weights in self.hidden),
             weighted=self.weighted,
             raw=self.raw,
         )
@@ -90,14 +92,16 @@ class Score:
     def of(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
         """The scores of the batch, or of several batches of it one after another."""
         times = len(outputs.logits) // len(self.target)
-        terms = []
+        parts = []
         # A logit with no weight is left out, so that the score does not depend on it.
         if self.weighted:
-            terms.append((self.weights.repeat(times, 1) * outputs.logits).sum(1))
-        for one, pictures in self.hidden:
+            parts.append((self.weights.repeat(times, 1) * outputs.logits).sum(1))
+        for one, weights in self.hidden:
             values = one.of(outputs.maps(one.place))
-            terms.append(torch.where(pictures.repeat(times), values, 0))
-        return sum(terms[1:], terms[0])
+            weights = weights.to(values).repeat(times)
+            # What is not asked about a picture is left out, also where it is not finite.
+            parts.append(torch.where(weights != 0, weights * values, 0))
+        return sum(parts[1:], parts[0])
 
     def independent_of(self, place: str) -> str:
         """What to say where no picture's score depends on what lies at `place`."""
@@ -107,30 +111,37 @@ class Score:
         return f"{named} does not depend on {place}; name a shallower layer (layer=, or --layer)"
 
 
-def resolve(question: Sequence[Asked], logits: Tensor, model: Model) -> Score:
+def resolve(question: Sequence[Target], logits: Tensor, model: Model) -> Score:
     """What is asked about each picture as a `Score`.
 
-    Raises SeewhyError for a class that does not exist.
+    Raises SeewhyError for a class that does not exist, and for a sum that is zero.
     """
     batch, classes = logits.shape
+    wide = torch.promote_types(logits.dtype, torch.float32)
     target, labels = torch.full((batch,), -1), [""] * batch
-    weights = torch.zeros(batch, classes, dtype=torch.promote_types(logits.dtype, torch.float32))
+    weights = torch.zeros(batch, classes, dtype=wide)
+    hidden = {term: torch.zeros(batch, dtype=wide) for term in hidden_of(question)}
     best = logits.argmax(1).tolist()
     for i, asked in enumerate(question):
-        match asked:
-            case Predicted():
-                target[i], weights[i, best[i]] = best[i], 1.0
-            case Total():
-                target[i], labels[i], weights[i] = _classes(asked, weights[i], model)
+        parts = terms(asked)
+        for weight, term in parts:
+            if isinstance(term, Hidden):
+                hidden[term][i] += weight
+            else:
+                weights[i, _index(term, best[i], classes, model)] += weight
+        match parts:
+            case ((1.0, Predicted() | Logit() as term),):
+                target[i] = _index(term, best[i], classes, model)
             case _:
-                labels[i] = str(asked)
-    hidden = hidden_of(question)
+                labels[i] = _label(parts, best[i], classes, model)
+                if not weights[i].any() and not any(w[i] != 0 for w in hidden.values()):
+                    raise SeewhyError(f"{labels[i]} is zero for every picture; name other terms")
     device = logits.device
     return Score(
         target=target.to(device),
         labels=tuple(labels),
         weights=weights.to(device),
-        hidden=tuple((h, torch.tensor([q == h for q in question], device=device)) for h in hidden),
+        hidden=tuple((term, w.to(device)) for term, w in hidden.items() if bool(w.any())),
         weighted=bool(weights.any()),
         raw=model.raw,
     )
@@ -160,28 +171,28 @@ def watching(
     return {place.layer: hook_for(place.layer) for place in places}
 
 
-def _classes(asked: Total, zeros: Tensor, model: Model) -> tuple[int, str, Tensor]:
-    """Class index or -1, label or nothing, and the weight of each logit."""
-    indices = [model.class_index(one, len(zeros)) for one in asked.classes]
-    weights = zeros.clone()
-    for index, weight in zip(indices, asked.weights, strict=True):
-        weights[index] += weight
-    if asked.weights == (1.0,):
-        return indices[0], "", weights
-    label = _written_sum([class_name(i, model.classes) for i in indices], asked.weights)
-    if not bool(weights.any()):
-        raise SeewhyError(f"{label} is zero for every picture; name different classes")
-    return -1, label, weights
+def _index(term: Target, best: int, count: int, model: Model) -> int:
+    """The class whose logit the term is, of `count`; `best` is the most probable one."""
+    return best if isinstance(term, Predicted) else model.class_index(_named(term), count)
 
 
-def _written_sum(names: Sequence[str], weights: Sequence[float]) -> str:
-    """The sum as it is written: "dog − cat", "dog + 0.5 cat"; of synonyms the first."""
-    terms = []
-    for name, weight in zip(names, weights, strict=True):
-        factor = "" if abs(weight) == 1 else f"{abs(weight):g} "
-        sign = "−" if weight < 0 else "+"
-        terms.append(f"{sign} {factor}{name.split(',')[0]}")
-    return " ".join(terms).removeprefix("+ ")
+def _named(term: Target) -> int | str:
+    assert isinstance(term, Logit), term
+    return term.of_class
+
+
+def _label(parts: Sequence[tuple[float, Target]], best: int, count: int, model: Model) -> str:
+    """The sum in words, "dog − cat", "0.5 dog + layer3:17"; of a class's synonyms the first."""
+    named = [
+        (weight, str(term))
+        if isinstance(term, Hidden)
+        else (
+            weight,
+            class_name(_index(term, best, count, model), model.classes).split(",")[0],
+        )
+        for weight, term in parts
+    ]
+    return written(named)
 
 
 def _as_maps(activation: Tensor, layer: Layer) -> Float[Tensor, "pictures channels h w"]:
