@@ -347,8 +347,8 @@ def test_torchscript_is_refused():
 
 def test_the_reference_is_let_go(monkeypatch: pytest.MonkeyPatch):
     """Without the garbage collector: nothing hangs in a circle."""
+    from seewhy.attribution.methods import deep_lift
     from seewhy.autodiff import tape
-    from seewhy.engine import recording
 
     kept: list[weakref.ref] = []
     record = tape.Tape.record
@@ -358,7 +358,7 @@ def test_the_reference_is_let_go(monkeypatch: pytest.MonkeyPatch):
         kept.append(weakref.ref(operation))
         return operation
 
-    monkeypatch.setattr(recording.Tape, "record", noted)
+    monkeypatch.setattr(deep_lift.Tape, "record", noted)
     case = NETWORKS["vit"]
     model, x = case.model(), case.pixels()
     gc.collect()

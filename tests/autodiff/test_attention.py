@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Attention, as_model
+from seewhy.attribution.methods.rollout import attention_of
 from seewhy.autodiff.operations.opened import OPENED
 from seewhy.engine.recording import ATTENTION, Request, recorded
 from seewhy.support.settings import Settings
@@ -23,7 +24,7 @@ def test_attention_and_its_gradient_by_hand(name: str):
     plain = model(pixels)
     logits, layers = by_hand(case)
     with recorded(model, pixels, [Request(ATTENTION)], TARGET, Settings()) as recording:
-        found = recording.attention()
+        found = attention_of(recording)
     assert (recording.logits - plain).abs().max() <= 1e-5 * plain.abs().max()
     assert (recording.logits - logits).abs().max() <= 1e-5 * logits.abs().max()
     assert len(found) == len(layers)
@@ -123,7 +124,7 @@ def test_attention_is_seen_however_it_is_written(way: str, batch: int):
     plain = net(pixels)
     model = seewhy.Model(net)
     with recorded(model, pixels, [Request(ATTENTION)], TARGET, Settings()) as recording:
-        ((found, gradient),) = recording.attention()
+        ((found, gradient),) = attention_of(recording)
     assert (recording.logits - plain).abs().max() <= 1e-5 * plain.abs().max()
     query, key, value = net.parts(pixels).detach()
     wanted = (scores or scores_of)(query, key).softmax(-1)
@@ -186,7 +187,7 @@ def test_other_softmaxes_are_not_taken_for_attention():
     net, pixels = Beside(F.scaled_dot_product_attention).eval(), NETWORKS["vit"].pixels()
     model = seewhy.Model(net)
     with recorded(model, pixels, [Request(ATTENTION)], TARGET, Settings()) as recording:
-        ((attention, _),) = recording.attention()
+        ((attention, _),) = attention_of(recording)
     torch.testing.assert_close(attention, scores_of(*net.parts(pixels)[:2]).softmax(-1))
 
 
@@ -196,4 +197,4 @@ def test_attention_that_the_score_does_not_depend_on_is_left_out():
     with recorded(
         as_model(case.net), case.pixels(), [Request(ATTENTION)], unit, Settings()
     ) as recording:
-        assert len(recording.attention()) == 1
+        assert len(attention_of(recording)) == 1

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 import seewhy
 from networks import NETWORKS, Body
+from seewhy.attribution.methods.gradient_sums import summed_gradient
 from seewhy.autodiff.rules import DECONVNET, GRADIENT, GUIDED
 from seewhy.engine.recording import INPUT, Request, recorded
 from seewhy.errors import SeewhyError
@@ -30,7 +31,7 @@ def test_values_and_gradients_at_several_places_from_one_forward():
         torch.testing.assert_close(recording.activation("relu#0"), first.detach())
         assert recording.score.tolist() == pytest.approx([logits[0, 1].item(), logits[1, 4].item()])
         assert not torch.equal(recording.gradient(INPUT, GUIDED), recording.gradient())
-        assert recording.forwards == 1
+        assert recording.cost.forwards == 1
         assert recording.target.tolist() == [1, 4]
 
 
@@ -79,8 +80,8 @@ def test_a_sum_of_gradients_does_not_depend_on_how_it_is_batched(most: int):
     told: list[tuple[int, int]] = []
     settings = Settings(most=most, progress=lambda done, of: told.append((done, of)))
     with recorded(model, pixels, [], [2, 0], settings) as recording:
-        torch.testing.assert_close(recording.summed_gradient(point, weights), expected)
-        assert recording.backwards == 5 and recording.forwards == pytest.approx(6)
+        torch.testing.assert_close(summed_gradient(recording, point, weights), expected)
+        assert recording.cost.backwards == 5 and recording.cost.forwards == pytest.approx(6)
     assert told[-1] == (5, 5)
 
 

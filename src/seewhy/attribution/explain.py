@@ -254,9 +254,10 @@ def _explained(
         _check_finite(model, recording, batch)
         shared = time.perf_counter() - started
         for number in range(len(about.targets)):
-            recording.ask(number)
+            recording = recording.about(number)
             for place, (i, method) in enumerate(list(able.items()), start=number * len(methods)):
-                recording.begin(dataclasses.replace(settings, progress=tell(place, method.name)))
+                progress = tell(place, method.name)
+                recording = recording.anew(dataclasses.replace(settings, progress=progress))
                 begun = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
@@ -265,11 +266,11 @@ def _explained(
                     yield i, str(reason)
                     continue
                 cost = Cost(
-                    forwards=recording.forwards,
-                    backwards=recording.backwards,
+                    forwards=recording.cost.forwards,
+                    backwards=recording.cost.backwards,
                     # What is shared is spent once, however many questions there are.
                     seconds=(0 if number else shared) + time.perf_counter() - begun,
-                    shared=recording.shared,
+                    shared=recording.cost.shared,
                 )
                 yield i, _explanation(methods[i], recording, attribution, batch, cost)
 

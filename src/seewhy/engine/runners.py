@@ -1,38 +1,22 @@
-"""The network, run on variants of a recording's pictures: as it is, or as fast as it goes."""
+"""The network, run on variants of the recorded pictures: as it is, or as fast as it goes."""
 
 from abc import ABC, abstractmethod
-from typing import Protocol
 
 from torch import Tensor
 
-from seewhy.engine.inference import Inference
+from seewhy.engine.cost import PassCounter
+from seewhy.engine.forward import Forward
 from seewhy.targets.scores import Outputs
 
 
-class Recorded(Protocol):
-    """What a runner needs of a recording: its pictures, its network, and the count of forwards."""
-
-    pixels: Tensor
-    forwards: float
-
-    @property
-    def inference(self) -> Inference:
-        """The network without anything that is only there to be looked at."""
-        ...
-
-    def run(self, pixels: Tensor) -> Outputs:
-        """A forward of the network as it is, with the activations that are asked about."""
-        ...
-
-
 class Runner(ABC):
-    """The network, run on variants of a recording's pictures.
+    """The network, run on variants of the recorded pictures.
 
     `prepared` is affine, so pictures may be prepared first and blended after.
     """
 
-    def __init__(self, recording: Recorded):
-        self.recording = recording
+    def __init__(self, forward: Forward, cost: PassCounter):
+        self.forward, self.cost = forward, cost
 
     @abstractmethod
     def prepared(self, pixels: Tensor) -> Tensor:
@@ -48,11 +32,13 @@ class InstrumentedRunner(Runner):
 
     def prepared(self, pixels: Tensor) -> Tensor:
         """The pixels."""
-        return pixels.to(self.recording.pixels)
+        return pixels.to(self.forward.pixels)
 
     def outputs(self, prepared: Tensor) -> Outputs:
         """With the activations that are asked about."""
-        return self.recording.run(prepared)
+        outputs = self.forward.run(prepared)
+        self.cost.ran(forwards=len(prepared) / len(self.forward.pixels))
+        return outputs
 
 
 class FastRunner(Runner):
@@ -60,10 +46,10 @@ class FastRunner(Runner):
 
     def prepared(self, pixels: Tensor) -> Tensor:
         """Normalised."""
-        return self.recording.inference.normalised(pixels)
+        return self.forward.inference.normalised(pixels)
 
     def outputs(self, prepared: Tensor) -> Outputs:
         """Logits alone."""
-        logits = self.recording.inference.logits(prepared)
-        self.recording.forwards += len(prepared) / len(self.recording.pixels)  # not if it failed
+        logits = self.forward.inference.logits(prepared)
+        self.cost.ran(forwards=len(prepared) / len(self.forward.pixels))
         return Outputs(logits, {}, None)

@@ -131,7 +131,7 @@ def gradients(
     def pulled(some: slice) -> Tensor:
         leaves = lattices[some].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(losses(slots[some], leaves).sum(), leaves)
-        recording.backwards += len(leaves) / len(recording.pixels)
+        recording.cost.ran(backwards=len(leaves) / len(recording.pixels))
         return gradient
 
     return torch.cat(list(room.parts(len(slots), pulled)))

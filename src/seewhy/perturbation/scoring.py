@@ -66,7 +66,7 @@ class MaskedScores:
         here = fill.device.type == "cpu"
         self._together = TOGETHER if here else TOGETHER_ON_ACCELERATORS
         if isinstance(self._variants, FastRunner) and masks.count > self._together:
-            net = recording.inference
+            net = recording.forward.inference
             laid_out = self.recording.model.laid_out(self._picture)
             self._windowed = Windowed(
                 net.logits, laid_out, self._fill, net.rounding, self._room.together
@@ -153,7 +153,7 @@ class MaskedScores:
 
     def _scored_logits(self, logits: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
         """The same, where the logits are known."""
-        self.recording.forwards += len(logits) / len(self._picture)
+        self.recording.cost.ran(forwards=len(logits) / len(self._picture))
         return self._asked(Outputs(logits, {}, None), rows)
 
     def _asked(self, outputs: Outputs, rows: Tensor) -> Float[Tensor, "questions variants"]:

@@ -47,19 +47,24 @@ class BatchSizer:
         return True
 
     def parts(
-        self, count: int, run: Callable[[slice], T], too_large: SeewhyError | None = None
+        self,
+        count: int,
+        run: Callable[[slice], T],
+        too_large: SeewhyError | None = None,
+        members: int = 1,
     ) -> Iterator[T]:
         """What `run` gives of each part of `count`, in order; a part that does not fit is halved.
 
-        Where memory does not hold a single one, `too_large` is raised, or what `run` raised.
+        Each of the `count` stands for so many `members`, which are run together. Where memory does
+        not hold a single one, `too_large` is raised, or what `run` raised.
         """
         done = 0
         while done < count:
-            some = slice(done, min(done + self.together, count))
+            some = slice(done, min(done + max(1, self.together // members), count))
             try:
                 found = run(some)
             except Exception as error:
-                if self.shrink(error):
+                if some.stop - some.start > 1 and self.shrink(error):
                     continue
                 if too_large and out_of_memory(error):
                     raise too_large from None

@@ -98,20 +98,13 @@ class Ablations:
         self, picture: int, channels: Sequence[int | None]
     ) -> Float[Tensor, "questions channels"]:
         """The scores of one picture without each channel; None takes nothing away."""
-        parts, done = [], 0
-        while done < len(channels):
-            some = channels[done : done + self.room.together]
-            try:
-                outputs = self._outputs(picture, some, self.short)
-            except Exception as error:
-                if not self.room.shrink(error):
-                    raise
-                continue
-            rows = torch.full((len(some),), picture)
-            asked = self._recording.scores
-            parts.append(torch.stack([one.rows(rows).of(outputs) for one in asked]).float())
-            done += len(some)
-        return torch.cat(parts, 1)
+
+        def some_scores(some: slice) -> Tensor:
+            outputs = self._outputs(picture, channels[some], self.short)
+            rows = torch.full((some.stop - some.start,), picture)
+            return torch.stack([s.rows(rows).of(outputs) for s in self._recording.scores]).float()
+
+        return torch.cat(list(self.room.parts(len(channels), some_scores)), 1)
 
     def _is_short(self) -> bool:
         """Whether the short way can be gone: tried on the first picture."""
@@ -153,7 +146,7 @@ class Ablations:
             fast = recording.settings.precision == "fast"
             with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
                 logits = logits_of(model.net(model.normalised(pixels)), count)
-            recording.forwards += count / len(recording.pixels)  # not if it failed
+            recording.cost.ran(forwards=count / len(recording.pixels))
         return Outputs(logits, {}, None)
 
     def _where(self, channel: int) -> tuple:

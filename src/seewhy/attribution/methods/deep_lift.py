@@ -21,15 +21,20 @@ networks that compute the same may get different maps, as with every rule for si
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method
-from seewhy.autodiff.rules.rescale import RESCALE
+from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.rules import Rules
+from seewhy.autodiff.rules.rescale import OTHER_OPERATIONS, RESCALE, beside
+from seewhy.autodiff.tape import Logged, Tape
 from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
 from seewhy.models.layers import compiled
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline, check_baseline
+from seewhy.targets.scores import Outputs
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,48 @@ class DeepLift(Method):
         start = baseline(self.baseline, recording.model, pixels)
         if bool((start == start[:1]).all()):
             start = start[:1]  # one reference for all pictures
-        difference, multipliers, rise = recording.differences(start, at, RESCALE)
+        difference, multipliers, rise = differences(recording, start, at, RESCALE)
         contributions = difference * multipliers
         values = recording.maps(at, contributions)
         if self.layer:
             return Attribution(values, values.sum(1), self.layer)
         missing = (contributions.flatten(1).sum(1) - rise).abs() / rise.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=missing.float())
+
+
+def differences(
+    recording: Recording, start: Tensor, at: str, rules: Rules
+) -> tuple[Tensor, Tensor, Float[Tensor, " batch"]]:
+    """What separates the pictures from the pixels `start`, with rules that compare the two.
+
+    `start` is a batch of references or a single one, [1, channels, height, width]. Returns the
+    difference of the activations at `at` and the multipliers pulled back to it, raw shape, and the
+    difference of the explained scores. The graph must begin at the pixels.
+    """
+    forward = recording.forward
+    log: dict[str, list[Logged]] = {kind: [] for kind in rules.by_kind}
+    pixels = start.detach().to(forward.pixels).requires_grad_()
+    places = set() if at == INPUT else {forward.places[at]}
+    tape = Tape(log, pixels, log=log, reads_input=rules.reads_input)
+    outputs = recording.run(pixels, tape, places=places)
+    if any(tape.seen[kind] != forward.tape.seen[kind] for kind in log):
+        raise NotApplicable(OTHER_OPERATIONS)
+    operations = {(op.kind, op.number): op for ops in log.values() for op, _ in ops}
+    ledger = Ledger(pictures=len(forward.pixels), reference=operations)
+    multipliers = recording.pulls.pull_to(at, rules, ledger)
+    recording.cost.ran(backwards=1)
+    x = recording.activation(at)
+    x0 = pixels if at == INPUT else outputs.activations[forward.places[at]]
+    return x - beside(x0.detach(), x), multipliers, _rise(recording, outputs)
+
+
+def _rise(recording: Recording, others: Outputs) -> Float[Tensor, " batch"]:
+    """The explained scores less those of another forward, in the network's precision."""
+    here = recording.forward.outputs
+    activations = {
+        place: beside(others.activations[place], a) for place, a in here.activations.items()
+    }
+    score = recording.asked.of(
+        Outputs(beside(others.logits, here.logits), activations, here.layer_graph)
+    )
+    return (recording.pulls.explained - score).detach()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.methods.gradient_sums import summed_gradient
 from seewhy.engine.recording import Recording, Request
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline, check_baseline
@@ -53,11 +54,12 @@ class IntegratedGradients(Method):
         pixels = recording.pixels.detach()
         start = baseline(self.baseline, recording.model, pixels)
         nodes, weights = _gauss_legendre(self.steps)
-        gradient = recording.summed_gradient(
-            lambda k: start + float(nodes[k]) * (pixels - start), weights
+        gradient = summed_gradient(
+            recording, lambda k: start + float(nodes[k]) * (pixels - start), weights
         )
         values = ((pixels - start) * gradient).float()
-        rise = recording.score - recording.scores_of(start)
+        with torch.no_grad():
+            rise = recording.score - recording.asked.of(recording.run(start)).float()
         missing = (values.sum((1, 2, 3)) - rise).abs() / rise.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=missing)
 

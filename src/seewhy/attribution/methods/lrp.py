@@ -90,7 +90,7 @@ class LRP(Method):
         """The relevance, and at the pixels what is missing from the score."""
         at = self.layer or INPUT
         relevance, ledger = recording.relevance(at, self.rules(recording.model), self._through)
-        if not recording.tape.seen["linear"] and not self.layer:
+        if not recording.forward.tape.seen["linear"] and not self.layer:
             raise NotApplicable(
                 f"{self.name} has rules for convolutions and dense layers, and "
                 f"{recording.model.name} runs none that can be seen"

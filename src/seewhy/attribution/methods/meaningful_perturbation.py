@@ -128,7 +128,7 @@ class _Meaningful(MaskObjective):
         for number, score in enumerate(self._recording.scores):
             values = score.rows(pictures).probability(outputs)
             if score.hidden:  # no probability: as a share of what it was
-                whole = score.of(self._recording.outputs).detach()[pictures]
+                whole = score.of(self._recording.forward.outputs).detach()[pictures]
                 values = values / whole.abs().clamp_min(1e-6)
             found = torch.where(slots // len(self._recording.pixels) == number, values, found)
         spent = (1 - lattices if deletes else lattices).mean((1, 2))

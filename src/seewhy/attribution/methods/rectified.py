@@ -20,7 +20,7 @@ def require_rectifiers(recording: Recording, use: str, without: str) -> None:
         raise NotApplicable(
             f"{use}, and those of {model.name} run inside TorchScript, where they cannot be seen"
         )
-    if not any(recording.tape.seen[kind] for kind in RECTIFIER_KINDS):
+    if not any(recording.forward.tape.seen[kind] for kind in RECTIFIER_KINDS):
         raise NotApplicable(f"{use}, and {model.name} has no ReLU, {without}")
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method
+from seewhy.autodiff.attention import attentions, per_picture
+from seewhy.autodiff.rules import GRADIENT
 from seewhy.engine.recording import ATTENTION, Recording, Request
 from seewhy.errors import NotApplicable
 from seewhy.models.grids import Grid, find_grid
@@ -43,7 +45,7 @@ class Rollout(Method):
 
     def attribute(self, recording: Recording) -> Attribution:
         """The row of the tokens that are read out, on the grid of the patches."""
-        layers = recording.attention()
+        layers = attention_of(recording)
         grid = _token_grid(recording, [attention for attention, _ in layers])
         row = _read_out(layers[-1][1])
         for attention, gradient in reversed(layers):
@@ -91,3 +93,22 @@ def _token_grid(recording: Recording, layers: Sequence[Tensor]) -> Grid:
             f"the {queries} tokens of {model.name} are not patches in rows and columns"
         )
     return grid
+
+
+def attention_of(recording: Recording) -> list[tuple[Tensor, Tensor]]:
+    """Each layer's attention [batch, heads, queries, keys] and its gradient, first to last.
+
+    Layers that the score does not depend on are left out. Raises NotApplicable where attention is
+    of parts of pictures, or does not go layer by layer.
+    """
+    pulls, count = recording.pulls, len(recording.pixels)
+    recording.cost.pulled(ATTENTION, pulls.attention is not None)
+    if pulls.attention is None:
+        found = attentions(pulls.explained, recording.forward.softmaxes)
+        pulled = pulls.pull([edge for _, edge in found], GRADIENT)
+        pulls.attention = [
+            (per_picture(softmax.y, softmax, count), per_picture(gradient, softmax, count))
+            for (softmax, _), gradient in zip(found, pulled, strict=True)
+            if gradient is not None
+        ]
+    return pulls.attention

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.methods.gradient_sums import summed_gradient
 from seewhy.attribution.methods.reduction import Reduction, check_reduction, reduce
 from seewhy.engine.recording import Recording, Request
 from seewhy.models.model import Model
@@ -62,5 +63,5 @@ class SmoothGrad(Method):
             return pixels + sigma * noise.to(pixels)
 
         weights = torch.full((self.samples,), 1 / self.samples)
-        values = recording.summed_gradient(noisy, weights).float()
+        values = summed_gradient(recording, noisy, weights).float()
         return Attribution(values, reduce(values, self.reduction))
