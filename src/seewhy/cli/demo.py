@@ -1,31 +1,44 @@
-"""`seewhy demo`: the bundled model on pictures that ship with it, and a report to look at."""
+"""`seewhy demo`: real and bundled networks on pictures at hand, and a report to look at."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from cyclopts import Parameter
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from seewhy.attribution.explain import compare
+from seewhy.attribution.explain import Report, compare
 from seewhy.attribution.report import report
 from seewhy.cli.options import SWITCH
 from seewhy.cli.outputs import make_folder
 from seewhy.cli.progress import progress
+from seewhy.errors import SeewhyError
 from seewhy.images import Picture, load_picture
 from seewhy.models.model import Model
 from seewhy.scenes import CLASSES, examples, render, sample
 from seewhy.sources import open_model
+from seewhy.sources.photographs import photographs
 from seewhy.support.files import atomic_write
 
 SIZE = 256  # of the rendered pictures; the model resizes them like anybody's photographs
 SEED = 20  # of the scenes among which those that the mark fools are looked for
 METHODS = "gradient,smoothgrad,integrated-gradients,guided-backprop,cam,grad-cam,layer-cam,fullgrad"
-LEAD = (
-    "First, rendered rooms and a classifier that names their main object. Then a network that was "
-    "trained on pictures in which a small mark in the corner almost always came with a mug: it "
-    "takes other things for mugs when they carry the mark, and the maps show that it looks there."
+SHOWN = ("cat", "coffee", "rocket")  # of the photographs: what ImageNet has classes for
+PHOTOGRAPHS = "EfficientNet-Lite0, trained on ImageNet, names what photographs show ({})."
+ROOMS = "A small classifier names the main object of rendered rooms."
+CHEAT = (
+    "Last, a network that was trained on pictures in which a small mark in the corner almost "
+    "always came with a mug: it takes other things for mugs when they carry the mark, and the "
+    "maps show that it looks there."
 )
+
+
+class Part(NamedTuple):
+    """A network, the pictures it is asked about, and a sentence on both."""
+
+    model: Model
+    pictures: list[Picture]
+    lead: str
 
 
 def demo(
@@ -33,7 +46,9 @@ def demo(
     *,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
 ) -> None:
-    """Render a few scenes, ask every method about them, and write a report.
+    """Ask several methods about photographs and rendered scenes, and write a report.
+
+    The photographs, and a network trained on ImageNet, need the extra `photos`.
 
     Parameters
     ----------
@@ -43,26 +58,49 @@ def demo(
         No progress bar.
     """
     make_folder(folder)
-    honest, cheat = open_model("scenes"), open_model("scenes-shortcut")
-    plain = [_saved(folder, name, pixels) for name, pixels in _gallery()]
-    fooled = [_saved(folder, name, pixels) for name, pixels in _fooled(cheat)]
+    parts = [*_photographs(folder), _rooms(folder), _cheating(folder)]
     with progress(quiet) as tell:
         panels = [
-            compare(honest, plain, METHODS, progress=lambda what, share: tell(what, share * 2 / 3)),
-            compare(
-                cheat, fooled, METHODS, progress=lambda what, share: tell(what, 2 / 3 + share / 3)
-            ),
+            compare(part.model, part.pictures, METHODS, progress=_share(tell, index, len(parts)))
+            for index, part in enumerate(parts)
         ]
-    path = folder / "report.html"
-    report(panels, path, title="What the bundled models look at", lead=LEAD)
+    path, lead = folder / "report.html", " ".join(part.lead for part in parts)
+    report(panels, path, title="What networks look at", lead=lead)
+    first, last = parts[0], parts[-1]
     print("The same by hand, on these pictures or your own:")
-    print(f"  seewhy compare {plain[0].source} -m scenes -o report.html")
-    print(f"  seewhy explain {fooled[0].source} -m scenes-shortcut --method grad-cam")
+    print(f"  seewhy compare {first.pictures[0].source} -m {first.model.name} -o report.html")
+    print(f"  seewhy explain {last.pictures[0].source} -m {last.model.name} --method grad-cam")
     print(f"Report: {path.resolve()}")
 
 
-def _gallery() -> list[tuple[str, Tensor]]:
-    return [(name, render(factors, SIZE).pixels[0]) for name, factors in examples()]
+def _share(tell: Report, index: int, count: int) -> Report:
+    """Progress of one part out of `count`."""
+    return lambda what, share: tell(what, (index + share) / count)
+
+
+def _photographs(folder: Path) -> list[Part]:
+    """Nothing, and a line that says why, without the extra `photos`."""
+    try:
+        model = open_model("efficientnet-lite0")
+        chosen = [photograph for photograph in photographs() if photograph.name in SHOWN]
+    except SeewhyError as missing:
+        print(f"Without photographs: {missing}")
+        return []
+    pictures = [_saved(folder, name, load_picture(path).pixels) for name, path, _ in chosen]
+    credit = "; ".join(f"{name}: {licence}" for name, _, licence in chosen)
+    return [Part(model, pictures, PHOTOGRAPHS.format(credit))]
+
+
+def _rooms(folder: Path) -> Part:
+    scenes = [(name, render(factors, SIZE).pixels[0]) for name, factors in examples()]
+    pictures = [_saved(folder, name, pixels) for name, pixels in scenes]
+    return Part(open_model("scenes"), pictures, ROOMS)
+
+
+def _cheating(folder: Path) -> Part:
+    cheat = open_model("scenes-shortcut")
+    pictures = [_saved(folder, name, pixels) for name, pixels in _fooled(cheat)]
+    return Part(cheat, pictures, CHEAT)
 
 
 def _fooled(cheat: Model, count: int = 3) -> list[tuple[str, Tensor]]:

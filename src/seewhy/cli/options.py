@@ -24,7 +24,8 @@ class ModelOptions:
     """Which model, and where it runs."""
 
     model: Annotated[str, Parameter(name=["--model", "-m"])] = "scenes"
-    "scenes, torchvision/NAME, timm/NAME, hf/NAME or package.module:function."
+    """scenes, efficientnet-lite0, torchvision/NAME, timm/NAME, hf/NAME or
+    package.module:function."""
 
     weights: Annotated[str | None, Parameter(name=["--weights", "-w"])] = None
     "A .safetensors or .pth file, or random; by default the model's own, downloaded if need be."

@@ -1,6 +1,7 @@
 """Where models come from: bundled, torchvision, timm, transformers, or a function of yours.
 
     open_model("scenes")
+    open_model("efficientnet-lite0")
     open_model("torchvision/resnet50", weights="resnet50.safetensors", device="cuda")
     open_model("timm/vit_small_patch16_224")
     open_model("hf/microsoft/resnet-18")
@@ -34,6 +35,8 @@ __all__ = [
     "read_weights",
 ]
 
+# Models whose names have no slash: the bundled ones, and the network of the extra `photos`.
+UNPREFIXED = {"bundled": "bundled", "photos": "efficientnet_lite"}
 # What stands before the slash; imported when asked for, so that `import seewhy` stays light.
 SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "huggingface"}
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -48,8 +51,8 @@ def open_model(
 ) -> "Model":
     """A model by name, with its preprocessing and class names, in evaluation mode.
 
-    - `name`: "scenes", "scenes-shortcut", "scenes-vit", "torchvision/NAME", "timm/NAME",
-      "hf/NAME" (an id on the hub or a local folder), or "package.module:function".
+    - `name`: "scenes", "scenes-shortcut", "scenes-vit", "efficientnet-lite0", "torchvision/NAME",
+      "timm/NAME", "hf/NAME" (an id on the hub or a local folder), or "package.module:function".
     - `weights`: a .safetensors file or PyTorch checkpoint; "random" for an untrained network
       (seed 0); None for the weights it comes with, which may be downloaded. Files are read
       without running code. Weights for another number of classes rebuild the last layer.
@@ -72,12 +75,12 @@ def available(prefix: str | None = None) -> list[str]:
     Raises `Unknown` for another source, `SeewhyError` when its library is not installed.
     """
     if prefix is None:
-        return [name for known in ("bundled", *SOURCES) for name in _installed(known)]
+        return [name for known in (*UNPREFIXED, *SOURCES) for name in _installed(known)]
     key = prefix.rstrip("/")
-    if key == "bundled":
-        return _source("bundled").names()
+    if key in UNPREFIXED:
+        return _source(UNPREFIXED[key]).names()
     if key not in SOURCES:
-        raise Unknown("source", prefix, ["bundled", *SOURCES], hint=_sources())
+        raise Unknown("source", prefix, [*UNPREFIXED, *SOURCES], hint=_sources())
     return [f"{key}/{name}" for name in _source(SOURCES[key]).names()]
 
 
@@ -91,6 +94,9 @@ def find_architecture(name: str) -> "Architecture":
         return _source(SOURCES[prefix]).architecture(rest)
     if name in _source("bundled").names():
         return _source("bundled").architecture(name)
+    lite = _source("efficientnet_lite")
+    if name == lite.NAME:  # not in names() before its packages are installed
+        return lite.architecture(name)
     if name.endswith(WEIGHT_SUFFIXES):
         raise SeewhyError(
             f"{name} is a file of weights, not a model; name the model too, such as "
