@@ -9,10 +9,11 @@ from torch import Tensor
 import seewhy
 from networks import Body
 from seewhy import logit, region, unit
+from seewhy.errors import SeewhyError
 from seewhy.targets.parsing import parse
 from seewhy.targets.questions import questions
 from seewhy.targets.scores import Outputs, resolve
-from seewhy.targets.terms import Sum, Target, terms
+from seewhy.targets.terms import Sum, Target, TargetLike, terms
 
 NAMES = ["tiger cat", "dog", "black-and-tan coonhound", "7 - up", "12 gauge"]
 PIXELS = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -35,6 +36,7 @@ TERMS = [
     unit("fc:1"),
     region("second:4", (1, 4), (0, 3)),
 ]
+# Any float reads back; eighths add up without rounding.
 weights = st.integers(-40, 40).filter(bool).map(lambda n: n / 8)
 sums = st.lists(st.tuples(weights, st.sampled_from(TERMS)), min_size=1, max_size=4)
 
@@ -44,7 +46,7 @@ def added(parts: list[tuple[float, Target]]) -> Target:
     return sum(others, first)
 
 
-def score(target: object) -> Tensor:
+def score(target: TargetLike) -> Tensor:
     """The explained number, by the plain gradient's own report of it."""
     return seewhy.explain(MODEL, PIXELS, "gradient", target).score
 
@@ -64,8 +66,8 @@ def by_hand(parts: list[tuple[float, Target]]) -> Tensor:
     values = {
         "dog": logits[:, 1],
         "tiger cat": logits[:, 0],
-        "7 - up": logits[:, 3],
-        "12 gauge": logits[:, 4],
+        "'7 - up'": logits[:, 3],
+        "'12 gauge'": logits[:, 4],
         "black-and-tan coonhound": logits[:, 2],
         "second:3": seen["second"][0][:, 3].sum((1, 2)),
         "second:3@1,2": seen["second"][0][:, 3, 1, 2],
@@ -74,6 +76,11 @@ def by_hand(parts: list[tuple[float, Target]]) -> Tensor:
         "second:4@1:4,0:3": seen["second"][0][:, 4, 1:4, 0:3].sum((1, 2)),
     }
     return sum(weight * values[str(term)] for weight, term in parts)
+
+
+def written_terms(target: Target) -> set[tuple[float, str]]:
+    """Its terms as they are written: two equal ones can stem from text and from Python."""
+    return {(weight, str(term)) for weight, term in terms(target)}
 
 
 def is_zero(parts: list[tuple[float, Target]]) -> bool:
@@ -93,9 +100,16 @@ def test_a_sum_is_the_sum_of_what_hooks_see(parts):
 @given(sums.filter(lambda parts: not is_zero(parts)))
 def test_what_is_printed_can_be_read_again(parts):
     target = added(parts)
-    again = parse(str(target), MODEL, PIXELS)
-    read, meant = ([(w, str(term)) for w, term in terms(t)] for t in (again, target))
-    assert read == meant
+    assert written_terms(parse(str(target), MODEL, PIXELS)) == written_terms(target)
+
+
+@given(sums, sums, st.integers(-8, 8))
+def test_sums_obey_the_rules_of_algebra(some, others, factor: int):
+    a, b = added(some), added(others)
+    if not is_zero(some):
+        assert written_terms(a + b - b) == written_terms(a)
+    if factor and not is_zero([*some, *others]):
+        assert written_terms(factor * (a + b)) == written_terms(factor * a + factor * b)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,7 @@ def test_a_text_that_is_a_class_is_that_class(name: str):
 
 
 def test_the_gradient_of_a_sum_is_the_sum_of_gradients():
-    def map_of(target: object) -> Tensor:
+    def map_of(target: TargetLike) -> Tensor:
         return seewhy.explain(MODEL, PIXELS, "gradient", target).attribution
 
     whole = map_of(2 * logit("dog") - 0.5 * unit("second:3"))
@@ -150,8 +164,78 @@ def test_a_unit_that_is_not_finite_does_not_reach_pictures_that_do_not_ask_for_i
 
 def test_python_operators():
     a, b = logit("dog"), unit("second:3")
+    assert (a - 2 * b) / 4 == 0.25 * a - 0.5 * b
     assert sum([a, b]) == a + b == Sum(((1.0, a), (1.0, b)))
     assert -(a - b) == Sum(((-1.0, a), (1.0, b)))
     assert (a + b) * 2 == 2 * (a + b) == 2 * a + 2 * b
     assert str(seewhy.total("dog", b, weights=[0.5, -1])) == "0.5 dog − second:3"
     assert str(seewhy.difference("dog", "tiger cat")) == "dog − tiger cat"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(bool))
+def test_any_weight_reads_back(weight: float):
+    target = weight * logit("dog")
+    assert terms(parse(str(target), MODEL, PIXELS)) == ((weight, logit("dog")),)
+
+
+@pytest.mark.parametrize(
+    ("classes", "text", "expected"),
+    [
+        (["a", "b", "a - b", "dog"], "'dog' - 'a - b'", logit("dog") - "a - b"),
+        (["a - b", "dog", "c"], "dog - a - b", logit("dog") - logit("a - b")),
+        (["yellow lady's slipper", "jack-o'-lantern", "c"], None, None),
+    ],
+)
+def test_names_with_signs_and_apostrophes(classes: list[str], text: str | None, expected):
+    model = seewhy.Model(NET, mean=0.5, std=0.25, classes=classes + ["x"] * (5 - len(classes)))
+    if text is None:
+        text, expected = " - ".join(classes[:2]), logit(classes[0]) - logit(classes[1])
+    assert written_terms(parse(text, model, PIXELS)) == written_terms(expected)
+
+
+@pytest.mark.parametrize("text", ["dog - a - b", "a - b", "0.5 a - b + dog", "second:3 + dog"])
+def test_a_text_with_two_meanings_is_refused(text: str):
+    classes = ["a", "b", "a - b", "dog", "second:3"]
+    model = seewhy.Model(NET, mean=0.5, std=0.25, classes=classes)
+    with pytest.raises(SeewhyError, match=r"can be read as .* or as .*quotation marks"):
+        parse(text, model, PIXELS)
+
+
+def test_the_predicted_class_and_a_class_by_index_as_text():
+    logits = MODEL(PIXELS).detach()
+    torch.testing.assert_close(score("predicted class - class 2"), logits.max(1)[0] - logits[:, 2])
+    assert str(logit(3) - logit(1)) == "class 3 − class 1"
+
+
+def test_a_mask_weights_the_cells_it_covers():
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[:12, 20:] = True
+    activation = seewhy.capture(MODEL, PIXELS, ["second"])["second"]
+    covered = torch.zeros(8, 8)
+    covered[:3, 5:] = 1  # 32 / 8 = 4 rows and columns of the mask to a cell
+    expected = (activation[:, 3] * covered).sum((1, 2))
+    target = region("second:3", mask)
+    torch.testing.assert_close(score(target), expected)
+    torch.testing.assert_close(score(target - 2 * unit("second:3")), expected - 2 * score(TERMS[5]))
+    torch.testing.assert_close(score(region("second:3", mask.numpy())), expected)
+    assert str(target) == "second:3 under a mask of 14%"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: region("second:3", torch.zeros(4, 4)), "not all of them 0"),
+        (lambda: region("second:3", torch.full((4, 4), 2.0)), "from 0 to 1"),
+        (lambda: region("second:3", torch.ones(4)), "rows and columns"),
+        (lambda: region("second:3", (0, 2)), "rows and columns, or one mask"),
+        (lambda: region("second:3", (0.5, 2), (0, 1)), "two whole numbers"),
+        (lambda: region("second:3", torch.ones(3), (0, 1)), "two whole numbers"),
+        (lambda: logit(True), "an index or a name"),
+        (lambda: logit(1) * True, "finite number"),
+        (lambda: logit(1) / 0, "divided by zero"),
+        (lambda: score(region("fc:1", torch.ones(2, 2))), "no rows and columns"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, message: str):
+    with pytest.raises(SeewhyError, match=message):
+        wrong()

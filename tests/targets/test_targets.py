@@ -141,9 +141,13 @@ def test_a_name_that_is_a_number_is_a_name_first():
     assert resolved("8", model).target.tolist() == [1, 1]
 
 
-def test_a_name_that_could_be_a_unit_is_a_name_first():
+def test_a_name_that_could_be_a_unit_is_refused():
     model = seewhy.Model(Body(), classes=["cat", "fc:1", "dog"])
-    assert resolved("fc:1", model).target.tolist() == [1, 1]
+    with pytest.raises(SeewhyError, match="can be read as 'fc:1' or as fc:1"):
+        resolved("fc:1", model)
+    assert resolved("'fc:1'", model).target.tolist() == [1, 1]
+    assert resolved(seewhy.logit("fc:1"), model).target.tolist() == [1, 1]
+    assert resolved(seewhy.unit("fc:1"), model).target.tolist() == [-1, -1]
     assert resolved("fc:0", model).labels == ("fc:0", "fc:0")
 
 

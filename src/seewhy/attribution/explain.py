@@ -48,7 +48,7 @@ def explain(
     - `method`: a name of `methods()`, or a configured method.
     - `target`: class index or name, one for all pictures or one each; None: the most probable.
       Also a hidden unit ("layer3:17"), a `total`, `difference` or `direction`, or `each` of
-      several, with an entry for each question and picture; see `seewhy.targets.targets`.
+      several, with an entry for each question and picture; see `seewhy.targets.terms`.
     - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
     - `batch_size`: the most pictures in one forward; None: as many as the device likes best. Where
       memory runs out it goes on with fewer, and `notes` say so.

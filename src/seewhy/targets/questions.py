@@ -18,6 +18,7 @@ from seewhy.targets.terms import (
     Sum,
     Target,
     TargetLike,
+    combined,
     logit,
     terms,
 )
@@ -83,10 +84,9 @@ def _asked(target: Any, model: Model, pixels: Tensor) -> Target:
     if isinstance(target, Named):
         return _asked(target.text, model, pixels)
     if isinstance(target, Sum):
-        parts = [
+        return combined(
             (weight * w, term)
             for weight, one in target.parts
             for w, term in terms(_asked(one, model, pixels))
-        ]
-        return Sum(tuple(parts))
+        )
     return target
