@@ -108,3 +108,32 @@ def test_runs_where_channels_are_laid_out_otherwise(network: str):
     case = NETWORKS[network]
     found = seewhy.relevant_channels(case.model(), case.pixels(), count=2)
     assert bool(found.maps.isfinite().all()) and bool(found.maps.any())
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_memory_that_runs_out_is_survived(model: seewhy.Model, pixels: Tensor, most: int):
+    def short(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    expected = seewhy.relevant_channels(model, pixels, "middle", count=3)
+    expected_activity = seewhy.channel_selectivity(model, pixels, ["gradient"], layer="middle")
+    handle = model.net.register_forward_pre_hook(short)
+    found = seewhy.relevant_channels(model, pixels, "middle", count=3)
+    selective = seewhy.channel_selectivity(model, pixels, ["gradient"], layer="middle")
+    handle.remove()
+    torch.testing.assert_close(found.relevance, expected.relevance)
+    torch.testing.assert_close(found.maps, expected.maps)
+    assert torch.equal(found.channels, expected.channels)
+    assert torch.equal(selective.channels, expected_activity.channels)
+
+
+def test_no_memory_for_one_picture_is_said_in_a_line(model: seewhy.Model, pixels: Tensor):
+    def full(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.layer_graph(pixels)
+    handle = model.net.register_forward_pre_hook(full)
+    with pytest.raises(SeewhyError, match="one picture of 12x12; give smaller"):
+        seewhy.relevant_channels(model, pixels, "middle")
+    handle.remove()

@@ -17,6 +17,7 @@ from seewhy.perturbation.baselines import baseline
 from seewhy.perturbation.perturbations import perturbation
 from seewhy.perturbation.scoring import TOGETHER
 from seewhy.perturbation.windowed import Windowed
+from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
 
 # Methods of masks, quick.
@@ -288,7 +289,8 @@ def windowed(net: Callable, together: int = 32) -> tuple[Windowed, Tensor, Calla
     """Two pictures with many windows, and a score."""
     pixels = NETWORKS["batch_norm"].pixels(2)
     boxes = windows((24, 24), 6, 3)
-    return Windowed(net, pixels, 0 * pixels, 1e-3, together), boxes, lambda logits, _: logits.T
+    room = BatchSizer(Settings(most=together), pixels)
+    return Windowed(net, pixels, 0 * pixels, 1e-3, room), boxes, lambda logits, _: logits.T
 
 
 @torch.no_grad()

@@ -107,8 +107,8 @@ def find_exemplars(
     at_once = settings.most or LOADED
     for numbers, batch in in_batches(range(len(things)), lean, at_once, left_out):
         sources |= {n: p.source for n, p in zip(numbers, batch.pictures, strict=True)}
-        room = rooms.setdefault(batch.pixels.shape[2:], _room(model, batch.pixels, settings))
-        for start, maps in _activations(model, batch.pixels, Address.parse(layer), settings, room):
+        sizer = rooms.setdefault(batch.pixels.shape[2:], _sizer(model, batch.pixels, settings))
+        for start, maps in _activations(model, batch.pixels, Address.parse(layer), settings, sizer):
             new = _Found.of(maps, numbers[start : start + len(maps)])
             found = (new if found is None else found.joined(new)).best(most)
         if tell:
@@ -116,14 +116,14 @@ def find_exemplars(
     if found is None:
         raise SeewhyError(f"none of {len(things)} photographs can be read: {left_out[0]}")
     named = tuple(sources.get(number, "") for number in range(len(things)))
-    notes = tuple(room.note for room in rooms.values() if room.note)
+    notes = tuple(sizer.note for sizer in rooms.values() if sizer.note)
     return Exemplars(
         found.activity, found.picture, found.place, named, look, tuple(left_out), notes
     )
 
 
 def _activations(
-    model: Model, pixels: Tensor, place: Address, settings: Settings, room: BatchSizer
+    model: Model, pixels: Tensor, place: Address, settings: Settings, sizer: BatchSizer
 ) -> Iterator[tuple[int, Float[Tensor, "pictures channels h w"]]]:
     """The layer's maps, some pictures at a time, and the number of the first of those."""
     grid = model.layer_graph(pixels).layer(place.layer).grid
@@ -134,13 +134,13 @@ def _activations(
         values = capture(model, pixels[some], [place], settings.precision)[str(place)]
         return some.start, grid.maps(values).float().cpu()
 
-    yield from room.parts(len(pixels), seen, TooLarge(model.name, *pixels.shape[-2:]))
+    yield from sizer.parts(len(pixels), seen, TooLarge(model.name, *pixels.shape[-2:]))
 
 
-def _room(model: Model, pixels: Tensor, settings: Settings) -> BatchSizer:
+def _sizer(model: Model, pixels: Tensor, settings: Settings) -> BatchSizer:
     """For pictures of this size; no more than are read together."""
-    most = min(settings.pictures_together(pixels, model.device), settings.most or LOADED)
-    return BatchSizer(replace(settings, most=most), pixels, recorded=True)
+    most = settings.most or LOADED
+    return BatchSizer(settings, pixels, recorded=True, device=model.device, most=most)
 
 
 def _as_seen(batch: Batch) -> Batch:

@@ -139,12 +139,11 @@ def _compared(
         raise SeewhyError("no pictures to explain")
     asked = questions(target, len(batch), model, batch.pixels)
     hidden = hidden_of([one for question in asked for one in question])
-    most = min(settings.pictures_together(batch.pixels, model.device), len(batch))
-    room = BatchSizer(dataclasses.replace(settings, most=most), batch.pixels, recorded=True)
+    sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
     too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
     work = _Work(len(batch), len(asked), [0] * len(methods))
     while work.left():
-        some, todo = work.next(room.together)
+        some, todo = work.next(sizer.together)
         tell = _telling(report, *work.progress(some, todo), len(asked) * len(todo))
         about = MultiTarget(tuple(question[some] for question in asked))
         named = {i: methods[i] for i in todo}
@@ -156,7 +155,7 @@ def _compared(
                 else:
                     work.skipped[i] = result
         except Exception as error:
-            if not room.shrink(error):
+            if not sizer.shrink(error):
                 if not out_of_memory(error):
                     raise
                 work.give_up(todo, str(too_large))
@@ -164,7 +163,7 @@ def _compared(
     if not work.parts and str(too_large) in work.skipped.values():
         raise too_large
     explanations = tuple(
-        _in_order(work.parts.pop(i), room.note)  # let go of the parts as they are joined
+        _in_order(work.parts.pop(i), sizer.note)  # let go of the parts as they are joined
         for i in sorted(work.parts)
         if i not in work.skipped
     )

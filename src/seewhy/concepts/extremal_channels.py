@@ -153,7 +153,7 @@ def extremal_channels(
         raise SeewhyError("extremal_channels() takes one target each, and a whole layer")
     settings = Settings(most=batch_size, precision=precision)
     looking, learning = _progress(progress, steps * len(batch) * len(shares))
-    with _recorded_in_parts(opened, batch, place, target, settings) as (recordings, room):
+    with _recorded_in_parts(opened, batch, place, target, settings) as (recordings, sizer):
         masking = Masking(recordings, place)
         maps = masking.maps().cpu()
         # Before the masks: if there is something wrong with the photographs, it is known early.
@@ -182,7 +182,7 @@ def extremal_channels(
             channels_axis=masking.axis,
             dimensions=masking.dimensions,
             photographs=photographs is not None,
-            notes=_notes(room, masking.room, peaks),
+            notes=_notes(sizer, masking.sizer, peaks),
         )
 
 
@@ -192,8 +192,7 @@ def _recorded_in_parts(
 ) -> Iterator[tuple[list[Recording], BatchSizer]]:
     """Recordings of the pictures, in order, each of as many as memory holds."""
     (asked,) = questions(target, len(batch), model, batch.pixels)
-    most = min(settings.pictures_together(batch.pixels, model.device), len(batch))
-    room = BatchSizer(replace(settings, most=most), batch.pixels, recorded=True)
+    sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
     with ExitStack() as stack:
 
         def entered(some: slice) -> Recording:
@@ -202,13 +201,13 @@ def _recorded_in_parts(
             return stack.enter_context(part)
 
         too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
-        yield list(room.parts(len(batch), entered, too_large)), room
+        yield list(sizer.parts(len(batch), entered, too_large)), sizer
 
 
 class Masking:
     """The network of recordings, with masks over the channels of one layer.
 
-    - `room`: the masks that are run together.
+    - `sizer`: the masks that are run together.
     """
 
     def __init__(self, recordings: Sequence[Recording], place: Address):
@@ -224,7 +223,7 @@ class Masking:
         self._channels = layer.channels
         # A mask in half precision would stop between two of its few values, and Adam divide by 0.
         self._wide = torch.promote_types(first.pixels.dtype, torch.float32)
-        self.room = BatchSizer(first.settings, first.pixels)
+        self.sizer = BatchSizer(first.settings, first.pixels)
 
     def maps(self) -> Float[Tensor, "pictures channels h w"]:
         """The layer's, unmasked."""
@@ -289,7 +288,7 @@ class Masking:
                 return run(recording, rows, flat[some])
 
             too_large = TooLarge(recording.model.name, *recording.pixels.shape[-2:])
-            found += self.room.parts(len(flat), of_some, too_large)
+            found += self.sizer.parts(len(flat), of_some, too_large)
         return found
 
     def _scores(

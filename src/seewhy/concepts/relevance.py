@@ -25,11 +25,12 @@ from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.method import Method, as_method, check
 from seewhy.attribution.methods.lrp import LRP
 from seewhy.engine.recording import INPUT, Request, recorded
-from seewhy.errors import SeewhyError
+from seewhy.errors import SeewhyError, TooLarge
 from seewhy.images import Batch
 from seewhy.models.addresses import Address
 from seewhy.models.model import Model
 from seewhy.results import Result
+from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
 from seewhy.targets.questions import questions
 from seewhy.targets.terms import MultiTarget, Target, TargetLike
@@ -112,12 +113,12 @@ def relevant_channels(
     )  # fmt: skip
     (asked,) = questions(target, len(batch), opened, batch.pixels)
     settings = Settings(precision=precision, most=batch_size)
-    most = settings.pictures_together(batch.pixels, opened.device)
-    parts = [
-        _conditional(opened, batch[start : start + most].pixels, chosen, place, count,
-                     asked[start : start + most], settings)
-        for start in range(0, len(batch), most)
-    ]  # fmt: skip
+
+    def of_some(some: slice) -> tuple[Tensor, Tensor, Tensor]:
+        return _conditional(opened, batch.pixels[some], chosen, place, count, asked[some], settings)
+
+    sizer = BatchSizer(settings, batch.pixels, recorded=True, device=opened.device)
+    parts = sizer.parts(len(batch), of_some, TooLarge(opened.name, *batch.pixels.shape[-2:]))
     relevance, channels, maps = (torch.cat(column) for column in zip(*parts, strict=True))
     return ChannelRelevance(place, whole, relevance, channels, maps)
 

@@ -26,7 +26,7 @@ from seewhy.activations.capture import capture
 from seewhy.attribution.explain import Report, as_model, compare, parse_methods
 from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.attribution.method import Method, as_method
-from seewhy.errors import NotApplicable, SeewhyError, Unknown
+from seewhy.errors import NotApplicable, SeewhyError, TooLarge, Unknown
 from seewhy.evaluation.similarity import rank_correlation, top_overlap
 from seewhy.images import Batch
 from seewhy.models.addresses import LISTED, Address
@@ -34,6 +34,7 @@ from seewhy.models.hooks import hooked
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
 from seewhy.results import Result
+from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
 from seewhy.targets.terms import each
 
@@ -276,12 +277,15 @@ def _chosen(
             f"{place} puts out {layer.shape}: channels are compared in a layer with rows, columns "
             f"and at least {len(RANKS)} channels; {LISTED}"
         )
-    most = settings.pictures_together(pixels, model.device)
-    found = []
-    for start, part in enumerate(pixels.split(most)):
-        maps = layer.grid.maps(capture(model, part, [place])[str(place)]).float().cpu()
-        channels, activations = ranked(maps, by, settings.seed, first=start * most)
-        found.append((channels, activations, maps[torch.arange(len(maps))[:, None], channels]))
+    grid = layer.grid
+
+    def of_some(some: slice) -> tuple[Tensor, Tensor, Tensor]:
+        maps = grid.maps(capture(model, pixels[some], [place])[str(place)]).float().cpu()
+        channels, activations = ranked(maps, by, settings.seed, first=some.start)
+        return channels, activations, maps[torch.arange(len(maps))[:, None], channels]
+
+    sizer = BatchSizer(settings, pixels, recorded=True, device=model.device)
+    found = sizer.parts(len(pixels), of_some, TooLarge(model.name, *pixels.shape[-2:]))
     channels, activations, maps = map(torch.cat, zip(*found, strict=True))
     return channels, activations, maps
 

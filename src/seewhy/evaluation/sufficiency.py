@@ -138,15 +138,15 @@ def _answers(
 
     And a note where memory has run out.
     """
-    room = BatchSizer(settings, explanation.batch.pixels)
+    sizer = BatchSizer(settings, explanation.batch.pixels)
 
     def answered(some: slice) -> tuple[Tensor, Tensor, Tensor]:
         return _of_some(model, explanation[some], masks[some])
 
     with borrowed(model.net), torch.no_grad():
         too_large = TooLarge(model.name, *masks.shape[-2:])
-        parts = list(room.parts(len(masks), answered, too_large))
-    return [torch.cat(column) for column in zip(*parts, strict=True)], room.note
+        parts = list(sizer.parts(len(masks), answered, too_large))
+    return [torch.cat(column) for column in zip(*parts, strict=True)], sizer.note
 
 
 def _of_some(

@@ -80,7 +80,7 @@ def optimise(
     problem: MaskObjective,
     optimiser: Optimiser,
     start: Float[Tensor, "slots rows columns"],
-    room: BatchSizer,
+    sizer: BatchSizer,
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
     """The lattices as they were before their last step, and the steps that each took."""
     settings = recording.settings
@@ -90,9 +90,9 @@ def optimise(
     step = torch.zeros(problem.count, dtype=torch.long)
     waiting = torch.ones(problem.count, dtype=torch.bool)
     while bool(waiting.any()):
-        slots = waiting.nonzero()[: room.together, 0]
+        slots = waiting.nonzero()[: sizer.together, 0]
         gradient = gradients(
-            recording, room, lambda some, of: problem.losses(some, of, step[some]), slots,
+            recording, sizer, lambda some, of: problem.losses(some, of, step[some]), slots,
             lattices[slots],
         )  # fmt: skip
         before[slots] = lattices[slots]
@@ -114,19 +114,19 @@ def optimise(
             f"{recording.model.name} gave NaN or infinite scores, or gradients of them, to "
             "pictures behind masks; try precision full, or another baseline"
         )
-    if room.note:
-        recording.notes.append(room.note)
+    if sizer.note:
+        recording.notes.append(sizer.note)
     return before, step
 
 
 def gradients(
     recording: Recording,
-    room: BatchSizer,
+    sizer: BatchSizer,
     losses: Callable[[Tensor, Tensor], Tensor],
     slots: Int[Tensor, " slots"],
     lattices: Float[Tensor, "slots rows columns"],
 ) -> Float[Tensor, "slots rows columns"]:
-    """Of each slot's loss by its lattice; as many slots together as there is room for."""
+    """Of each slot's loss by its lattice; as many slots together as memory holds."""
 
     def pulled(some: slice) -> Tensor:
         leaves = lattices[some].clone().requires_grad_()
@@ -134,4 +134,4 @@ def gradients(
         recording.cost.ran(backwards=len(leaves) / len(recording.pixels))
         return gradient
 
-    return torch.cat(list(room.parts(len(slots), pulled)))
+    return torch.cat(list(sizer.parts(len(slots), pulled)))

@@ -17,7 +17,7 @@ from seewhy.engine.recording import Recording
 from seewhy.engine.runners import FastRunner
 from seewhy.errors import SeewhyError
 from seewhy.perturbation.masks import Masks
-from seewhy.perturbation.windowed import Windowed, clock
+from seewhy.perturbation.windowed import WINDOWS_TOGETHER, Windowed, clock
 from seewhy.support.batching import BatchSizer
 from seewhy.targets.scores import Outputs
 
@@ -61,16 +61,15 @@ class MaskedScores:
         # Blending runs along rows; the network's layout is made of the result.
         self._picture = self._variants.prepared(recording.pixels.detach()).contiguous()
         self._fill = self._variants.prepared(fill).contiguous()
-        self._room = BatchSizer(recording.settings, recording.pixels)
+        self._sizer = BatchSizer(recording.settings, recording.pixels)
         self._windowed: Windowed | None = None
         here = fill.device.type == "cpu"
         self._together = TOGETHER if here else TOGETHER_ON_ACCELERATORS
         if isinstance(self._variants, FastRunner) and masks.count > self._together:
             net = recording.forward.inference
             laid_out = self.recording.model.laid_out(self._picture)
-            self._windowed = Windowed(
-                net.logits, laid_out, self._fill, net.rounding, self._room.together
-            )
+            sizer = BatchSizer(recording.settings, recording.pixels, most=WINDOWS_TOGETHER)
+            self._windowed = Windowed(net.logits, laid_out, self._fill, net.rounding, sizer)
 
     def unmasked(self) -> Float[Tensor, "questions pictures"]:
         """The scores of the pictures as they are."""
@@ -92,7 +91,7 @@ class MaskedScores:
             yield MaskBatch(pictures, numbers, masks, scores)
             if self.recording.settings.progress:
                 self.recording.settings.progress(numbers.stop, count)
-        for note in (self._room.note, self._windowed and self._windowed.note):
+        for note in (self._sizer.note, self._windowed and self._windowed.note):
             if note:
                 self.recording.notes.append(note)
 
@@ -118,26 +117,13 @@ class MaskedScores:
         """Forwards as full as they may be, mask by mask for all pictures."""
         picture, fill = self._picture[pictures], self._fill[pictures]
         masks = masks.to(picture)
-        scores, done = [], 0
-        pairs = len(pictures) * masks.shape[1]
-        while done < pairs:
-            mask, row = divmod(done, len(pictures))
-            whole = max(1, self._room.together // len(pictures))  # masks on all pictures
-            last = min(row + self._room.together, len(pictures))
-            rows = slice(0, len(pictures)) if last - row == len(pictures) else slice(row, last)
-            some = slice(
-                mask, mask + whole if rows.stop - rows.start == len(pictures) else mask + 1
-            )
+
+        def scored(some: slice, rows: slice) -> Tensor:
             chosen = masks[:, some] if len(masks) == 1 else masks[rows, some]
-            try:
-                variants = torch.lerp(fill[rows], picture[rows], chosen.transpose(0, 1))
-                asked = pictures[rows].repeat(len(variants))
-                scores.append(self._scored(variants.flatten(0, 1), asked))
-            except Exception as error:
-                if not self._room.shrink(error):
-                    raise
-                continue  # with fewer together
-            done += len(asked)
+            variants = torch.lerp(fill[rows], picture[rows], chosen.transpose(0, 1))
+            return self._scored(variants.flatten(0, 1), pictures[rows].repeat(len(variants)))
+
+        scores = list(self._sizer.blocks(masks.shape[1], len(pictures), scored))
         return torch.cat(scores, 1).unflatten(1, (-1, len(pictures))).transpose(1, 2)
 
     def _check(self, scores: Tensor) -> None:

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seewhy.engine.incremental import Incremental
-from seewhy.support.batching import out_of_memory
+from seewhy.support.batching import BatchSizer
 
-TOGETHER = 32  # windows in one forward: tiles are small, and neighbours reach the same places
+# Windows in one forward: tiles are small, and neighbours reach the same places.
+WINDOWS_TOGETHER = 32
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (logits, which picture each is of) -> scores
 
@@ -19,7 +20,7 @@ class Windowed:
     """Runs pictures with windows in which `fill` is seen instead.
 
     - `net`: normalised pixels in, logits out. - `rounding`: the difference, as a share of the
-    largest score, that is no more than rounding. - `together`: windows in one forward at most.
+    largest score, that is no more than rounding. - `sizer`: for the windows of one forward.
     - `tried`: whether it is known to be right.
     """
 
@@ -29,11 +30,11 @@ class Windowed:
         pictures: Float[Tensor, "pictures channels height width"],
         fill: Float[Tensor, "pictures channels height width"],
         rounding: float,
-        together: int = TOGETHER,
+        sizer: BatchSizer,
     ):
         self._pictures, self._fill, self._rounding = pictures, fill, rounding
         self._runs = [Incremental(net) for _ in pictures]
-        self._asked = self.together = min(together, TOGETHER)
+        self._sizer = sizer
         self.tried = False
         self.speedup = 1.0
 
@@ -73,19 +74,12 @@ class Windowed:
         kept = _outside(boxes, top, left, size)
         found = []
         for picture in pictures.tolist():
-            parts, done = [], 0
-            while done < len(boxes):
-                some = slice(done, done + self.together)
-                try:
-                    logits = self._logits(picture, top[some], left[some], kept[some])
-                except Exception as error:
-                    if not out_of_memory(error) or self.together == 1:
-                        raise
-                    self.together //= 2
-                    continue
-                parts.append(score(logits, torch.full((len(logits),), picture)))
-                done += len(logits)
-            found.append(torch.cat(parts, 1))
+
+            def scored(some: slice, picture: int = picture) -> Tensor:
+                logits = self._logits(picture, top[some], left[some], kept[some])
+                return score(logits, torch.full((len(logits),), picture))
+
+            found.append(torch.cat(list(self._sizer.parts(len(boxes), scored)), 1))
         return torch.stack(found, 1)
 
     def _logits(self, picture: int, top: Tensor, left: Tensor, kept: Tensor) -> Tensor:
@@ -103,9 +97,7 @@ class Windowed:
         if not self.tried:
             return None
         note = f"incremental inference, {self.speedup:.1f} times as fast as whole forwards"
-        if self.together == self._asked:
-            return note
-        return f"{note}; memory ran out at {self._asked} windows; went on with {self.together}"
+        return f"{note}; {self._sizer.note}" if self._sizer.note else note
 
 
 def clock(device: torch.device) -> float:

@@ -85,7 +85,7 @@ class Ablations:
         area = None
         if self.short:
             area = recording.activation(str(address))[0].numel() / NUMBERS_PER_PIXEL
-        self.room = BatchSizer(recording.settings, recording.pixels, area)
+        self.room = BatchSizer(recording.settings, recording.pixels, area=area)
 
     @property
     def note(self) -> str | None:
