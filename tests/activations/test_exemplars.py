@@ -38,19 +38,19 @@ def spotted() -> torch.Tensor:
     return pixels
 
 
-def check(peaks, channel: int = 0) -> None:
-    assert peaks.picture[:, channel].tolist() == [3, 4, 1]
-    torch.testing.assert_close(peaks.activity[:, channel], torch.tensor([0.9, 0.8, 0.7]))
+def check(exemplars, channel: int = 0) -> None:
+    assert exemplars.picture[:, channel].tolist() == [3, 4, 1]
+    torch.testing.assert_close(exemplars.activity[:, channel], torch.tensor([0.9, 0.8, 0.7]))
     expected = torch.tensor([SPOTS[i] for i in (3, 4, 1)])
-    torch.testing.assert_close(peaks.place[:, channel] * 32 - 0.5, expected.float())
+    torch.testing.assert_close(exemplars.place[:, channel] * 32 - 0.5, expected.float())
 
 
 def test_peaks_of_a_batch():
     model = seewhy.Model(Reds())
     batch = model.prepare(spotted())
-    peaks = exemplars_of(batch.pixels[:, :2], batch, 3)
-    check(peaks)
-    assert peaks.picture[:, 1].tolist() == [0, 1, 2], "of equal ones the first"
+    exemplars = exemplars_of(batch.pixels[:, :2], batch, 3)
+    check(exemplars)
+    assert exemplars.picture[:, 1].tolist() == [0, 1, 2], "of equal ones the first"
     assert len(exemplars_of(batch.pixels, batch, 9)) == 5
 
 
@@ -73,18 +73,18 @@ def test_pictures_of_every_kind_in_batches(as_: str, batch_size: int | None, tmp
     model.layer_graph(pixels[:1])
     model.choose_memory_format(pixels)
     model.net.batches.clear()
-    peaks = find_exemplars(
+    exemplars = find_exemplars(
         model, things, "maps", 3, Settings(most=batch_size), lambda *done: told.append(done)
     )
-    assert peaks.picture[:, 0].tolist() == [3, 4, 1]
+    assert exemplars.picture[:, 0].tolist() == [3, 4, 1]
     torch.testing.assert_close(
-        peaks.activity[:, 0], torch.tensor([0.9, 0.8, 0.7]), atol=3e-3, rtol=0
+        exemplars.activity[:, 0], torch.tensor([0.9, 0.8, 0.7]), atol=3e-3, rtol=0
     )
     assert max(model.net.batches, default=0) <= (batch_size or 16)
     assert told[-1] == (5, 5)
-    torch.testing.assert_close(peaks.look(3).pixels, pixels[3:4], atol=3e-3, rtol=0)
+    torch.testing.assert_close(exemplars.look(3).pixels, pixels[3:4], atol=3e-3, rtol=0)
     if as_ in ("folder", "paths"):
-        assert [Path(one).name for one in peaks.sources] == [f"{i}.png" for i in range(5)]
+        assert [Path(one).name for one in exemplars.sources] == [f"{i}.png" for i in range(5)]
 
 
 def test_the_forward_ends_at_the_layer():
@@ -102,11 +102,11 @@ def test_pictures_of_many_sizes_where_the_model_takes_any():
     pictures = [one[:, : 32 - i, : 32 - i // 2] for i, one in enumerate(spotted())]
     pictures[4] = spotted()[4]
     model = seewhy.Model(Reds())
-    peaks = find_exemplars(model, pictures, "maps", 3, Settings())
-    assert peaks.picture[:, 0].tolist() == [3, 4, 1]
+    exemplars = find_exemplars(model, pictures, "maps", 3, Settings())
+    assert exemplars.picture[:, 0].tolist() == [3, 4, 1]
     row, column = SPOTS[3]
     expected = torch.tensor([(row + 0.5) / 29, (column + 0.5) / 31])
-    torch.testing.assert_close(peaks.place[0, 0], expected)
+    torch.testing.assert_close(exemplars.place[0, 0], expected)
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path):
@@ -114,9 +114,9 @@ def test_what_cannot_be_read_is_left_out(tmp_path):
     (tmp_path / "b.png").write_text("no picture")
     to_pil_image(spotted()[4]).save(tmp_path / "c.png")
     model = seewhy.Model(Reds())
-    peaks = find_exemplars(model, tmp_path, "maps", 3, Settings())
-    assert peaks.picture[:, 0].tolist() == [0, 2]
-    assert len(peaks.left_out) == 1 and "b.png" in peaks.left_out[0]
+    exemplars = find_exemplars(model, tmp_path, "maps", 3, Settings())
+    assert exemplars.picture[:, 0].tolist() == [0, 2]
+    assert len(exemplars.left_out) == 1 and "b.png" in exemplars.left_out[0]
     with pytest.raises(seewhy.SeewhyError, match=r"none of 2 photographs can be read: .*b.png"):
         find_exemplars(model, [tmp_path / "b.png"] * 2, "maps", 3, Settings())
     with pytest.raises(seewhy.SeewhyError, match="not a picture"):
@@ -138,10 +138,10 @@ def test_no_trace_is_left_on_a_network(network: str, unchanged):
     net = case.build()
     model = seewhy.Model(net)
     with unchanged(net):
-        peaks = find_exemplars(
+        exemplars = find_exemplars(
             model, case.pixels(3), model.find_layer(case.pixels()), 2, Settings()
         )
-    assert peaks.activity.shape[0] == 2
+    assert exemplars.activity.shape[0] == 2
 
 
 def test_memory_that_runs_out_is_survived_and_reported():
@@ -151,7 +151,7 @@ def test_memory_that_runs_out_is_survived_and_reported():
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(x)
 
-    peaks = find_exemplars(seewhy.Model(Small()), spotted(), "maps", 3, Settings())
-    check(peaks)
-    assert peaks.notes == ("memory ran out at batches of 16; went on with 2",)
+    exemplars = find_exemplars(seewhy.Model(Small()), spotted(), "maps", 3, Settings())
+    check(exemplars)
+    assert exemplars.notes == ("memory ran out at batches of 16; went on with 2",)
     assert find_exemplars(seewhy.Model(Reds()), spotted(), "maps", 3, Settings()).notes == ()

@@ -132,15 +132,15 @@ def test_channels_are_shown_in_photographs(found, tmp_path):
     pixels = model.prepare([p for p in sorted(tmp_path.glob("*.png")) if p.stem != "broken"])
     maps = seewhy.capture(model, pixels.pixels, ["stages.1"])["stages.1"][:, channel]
     best = pixels.pictures[int(maps.amax((1, 2)).argmax())].source
-    assert shown.peaks.sources[int(shown.peaks.picture[0, channel])] == best
+    assert shown.exemplars.sources[int(shown.exemplars.picture[0, channel])] == best
     drawn = texts(shown.show())
     assert Path(best).name in drawn and f"of {len(examples())} photographs" in drawn
     said = shown.summary()
     assert f"from {len(examples())} photographs" in said and "left out  " in said
     values = data(shown)
     assert values["photographs"] == len(examples()) + 1 and len(values["left_out"]) == 1
-    assert values["peaks"][str(channel)][0]["source"] == best
-    assert len(values["peaks"][str(channel)]) == 3
+    assert values["exemplars"][str(channel)][0]["source"] == best
+    assert len(values["exemplars"][str(channel)]) == 3
 
 
 @pytest.mark.parametrize(("row", "column"), [(0.5, 0.5), (0.02, 0.97), (0.7, 0.3)])
@@ -152,8 +152,8 @@ def test_a_crop_is_centred_on_the_peak_and_cut_from_the_original(row: float, col
     wide[:, int(seen[0]) - 3 : int(seen[0]) + 3, int(seen[1]) - 3 : int(seen[1]) + 3] = 1
     batch = prepare(wide, preparation)
     maps = batch.pixels[:, :1]
-    peaks = exemplars_of(maps, batch, 1)
-    cut = crop(peaks, 0, 0)
+    exemplars = exemplars_of(maps, batch, 1)
+    cut = crop(exemplars, 0, 0)
     weights = cut.mean(0) / cut.mean(0).sum()
     places = (torch.arange(cut.shape[1]) + 0.5) / cut.shape[1]
     found = float((weights.sum(1) * places).sum()), float((weights.sum(0) * places).sum())
@@ -245,7 +245,7 @@ def test_memory_that_runs_out_is_survived_and_reported(most: int, together: bool
     found, expected = of(most), of(1000)
     torch.testing.assert_close(found.masks, expected.masks, atol=1e-3, rtol=0)
     torch.testing.assert_close(found.kept, expected.kept, atol=1e-4, rtol=0)
-    assert torch.equal(found.peaks.picture, expected.peaks.picture)
+    assert torch.equal(found.exemplars.picture, expected.exemplars.picture)
     assert not expected.notes and "memory" not in expected.summary()
     assert any(note.endswith(f"went on with {most}") or most == 5 for note in found.notes)
     assert found.summary().count("memory ran out") == len(found.notes) > 0

@@ -168,7 +168,7 @@ class _Found:
         return _Found(activity, picture, place)
 
     def joined(self, other: "_Found") -> "_Found":
-        """With the peaks of other pictures after its own."""
+        """With those of other pictures after its own."""
         names = ("activity", "picture", "place")
         return _Found(*(torch.cat([getattr(self, n), getattr(other, n)]) for n in names))
 

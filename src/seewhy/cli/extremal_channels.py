@@ -83,9 +83,9 @@ def extremal_channels(
         print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
     elif not quiet:
         print(f"{found.summary()}\nwritten   {output}")
-    for reason in found.peaks.left_out:
+    for reason in found.exemplars.left_out:
         print(f"seewhy: left out: {reason}", file=sys.stderr)
-    return 2 if found.peaks.left_out else 0
+    return 2 if found.exemplars.left_out else 0
 
 
 def _shares(text: str) -> tuple[float, ...]:

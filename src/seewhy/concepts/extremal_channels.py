@@ -63,8 +63,8 @@ class ExtremalChannels(Result):
     - `masks`: as learned, in [0, 1]; a share of the channels each; the same for all pictures if
     they were explained together.
     - `activity`: of each channel, its mean over rows and columns.
-    - `peaks`: where each channel is most active: in `photographs` that were looked through, or if
-    that is false in the explained pictures themselves.
+    - `exemplars`: where each channel is most active, in the photographs that were looked through
+    or, if `photographs` is false, in the explained pictures themselves.
     - `whole`: the probability (of a target that is no class, and of a model whose outputs are no
     logits: the score) with all channels. - `kept`: with the best channels alone. - `same`:
     whether the most probable class is too.
@@ -76,7 +76,7 @@ class ExtremalChannels(Result):
     shares: tuple[float, ...]
     masks: Float[Tensor, "pictures shares channels"]
     activity: Float[Tensor, "pictures channels"]
-    peaks: Exemplars
+    exemplars: Exemplars
     whole: Float[Tensor, " pictures"]
     kept: Float[Tensor, "pictures shares"]
     same: Bool[Tensor, "pictures shares"]
@@ -157,7 +157,7 @@ def extremal_channels(
         masking = Masking(recordings, place)
         maps = masking.maps().cpu()
         # Before the masks: if there is something wrong with the photographs, it is known early.
-        peaks = (
+        exemplars = (
             exemplars_of(maps, batch, CROPS if together else 1)
             if photographs is None
             else find_exemplars(opened, photographs, str(place), CROPS, settings, looking)
@@ -172,7 +172,7 @@ def extremal_channels(
             shares=shares,
             masks=masks.cpu(),
             activity=maps.mean((2, 3)),
-            peaks=peaks,
+            exemplars=exemplars,
             whole=whole[:, 0].cpu(),
             kept=kept.cpu(),
             same=(predicted == masking.predicted()[:, None]).cpu(),
@@ -182,7 +182,7 @@ def extremal_channels(
             channels_axis=masking.axis,
             dimensions=masking.dimensions,
             photographs=photographs is not None,
-            notes=_notes(sizer, masking.sizer, peaks),
+            notes=_notes(sizer, masking.sizer, exemplars),
         )
 
 
@@ -358,9 +358,9 @@ def _progress(report: Report | None, runs: int) -> tuple[Progress | None, Progre
     return looking, learning
 
 
-def _notes(recorded: BatchSizer, masked: BatchSizer, peaks: Exemplars) -> tuple[str, ...]:
+def _notes(recorded: BatchSizer, masked: BatchSizer, exemplars: Exemplars) -> tuple[str, ...]:
     """What to tell the user, each thing once."""
-    notes = (recorded.note, masked.note, *peaks.notes)
+    notes = (recorded.note, masked.note, *exemplars.notes)
     return tuple(dict.fromkeys(note for note in notes if note))
 
 

@@ -45,7 +45,7 @@ def text(found: ExtremalChannels) -> str:
         lines.append(_mean_text(found))
     if found.photographs:
         lines.append(f"crops     from {_photographs(found)}")
-    lines += [f"left out  {reason}" for reason in found.peaks.left_out]
+    lines += [f"left out  {reason}" for reason in found.exemplars.left_out]
     lines += [f"note      {note}" for note in found.notes]
     return "\n".join(lines)
 
@@ -60,7 +60,7 @@ def figure(found: ExtremalChannels) -> "Figure":
     share = found.shares[0]
     ranked = found.ranked(share)[:, :CHANNELS]
     height, width = found.batch.pixels.shape[-2:]
-    rows, each = 1 if found.together else len(found), len(found.peaks)
+    rows, each = 1 if found.together else len(found), len(found.exemplars)
     caption = textwrap.wrap(_caption(found, share), WIDE * (1 + ranked.shape[1]))
     headers = ([HEADER] + [HEADER if found.together else SHORT] * (each - 1)) * rows
     grid = FigureGrid(1 + ranked.shape[1], headers, IMAGE_WIDTH * height / width, len(caption))
@@ -92,7 +92,7 @@ def _caption(found: ExtremalChannels, share: float = 0.5) -> str:
 
 def _places(found: ExtremalChannels) -> str:
     """In which pictures channels are shown; nothing, where it is in the best of those beside."""
-    most = len(found.peaks)
+    most = len(found.exemplars)
     if found.photographs:
         return f", in its best {most} of {_photographs(found)}" if most > 1 else ""
     return f", in its best {most} pictures" if most > 1 else ""
@@ -100,7 +100,7 @@ def _places(found: ExtremalChannels) -> str:
 
 def _photographs(found: ExtremalChannels) -> str:
     """How many were looked through."""
-    looked = len(found.peaks.sources) - len(found.peaks.left_out)
+    looked = len(found.exemplars.sources) - len(found.exemplars.left_out)
     return f"{looked} photograph{'s' if looked != 1 else ''}"
 
 
@@ -151,38 +151,38 @@ def _draw_crop(
     grid: FigureGrid, found: ExtremalChannels, channel: int, rank: int, line: int, column: int
 ) -> None:
     """What a channel sees in one of its best pictures, with that picture's name."""
-    peaks = found.peaks
-    axes = grid.image(crop(peaks, channel, rank), line, column)
-    value = float(peaks.activity[rank, channel])
+    exemplars = found.exemplars
+    axes = grid.image(crop(exemplars, channel, rank), line, column)
+    value = float(exemplars.activity[rank, channel])
     active = number(value) if abs(value) < 1000 else f"{value:,.0f}"
     if rank == 0:
         write_title(axes, f"{found.layer}:{channel}", f"most active: {active}")
     else:
         write_title(axes, "", active)
-    write_below(axes, clip(_name(peaks, int(peaks.picture[rank, channel])), WIDE))
+    write_below(axes, clip(_name(exemplars, int(exemplars.picture[rank, channel])), WIDE))
 
 
-def _name(peaks: Exemplars, picture: int) -> str:
+def _name(exemplars: Exemplars, picture: int) -> str:
     """A file's name without its folders; of what came as numbers, which one it is."""
-    source = peaks.sources[picture]
-    named = peaks.sources.count(source) == 1
+    source = exemplars.sources[picture]
+    named = exemplars.sources.count(source) == 1
     return name_of(source) if named else f"{name_of(source)} {picture}"
 
 
-def crop(peaks: Exemplars, channel: int, rank: int) -> Float[Tensor, "3 height width"]:
+def crop(exemplars: Exemplars, channel: int, rank: int) -> Float[Tensor, "3 height width"]:
     """Of one of a channel's best pictures the part around the place where it is most active.
 
     Cut from the picture as it came, which may be finer than what the model sees of it, and
     moved inwards where the place lies near the edge of that.
     """
-    seen = peaks.look(int(peaks.picture[rank, channel]))
+    seen = exemplars.look(int(exemplars.picture[rank, channel]))
     picture, view = rgb(seen.pictures[0].pixels.cpu()), seen.views[0]
     if seen.pixels.shape[1] == 1:
         picture = rgb(grey(picture))
     (top, left, *box), sides = view.box, picture.shape[1:]
     cut = []
     for start, extent, share, side in zip(
-        (top, left), box, peaks.place[rank, channel].tolist(), sides, strict=True
+        (top, left), box, exemplars.place[rank, channel].tolist(), sides, strict=True
     ):
         length = min(max(1, round(CROP * extent)), side)
         first = start + min(max(share * extent - length / 2, 0), extent - length)
@@ -222,10 +222,10 @@ def data(found: ExtremalChannels) -> dict[str, Any]:
             "together": found.together,
             "mean": _mean(found) if found.together else None,
             "pictures": pictures,
-            "photographs": len(found.peaks.sources) if found.photographs else None,
-            "left_out": found.peaks.left_out,
+            "photographs": len(found.exemplars.sources) if found.photographs else None,
+            "left_out": found.exemplars.left_out,
             "notes": found.notes,
-            "peaks": _peaks(found),
+            "exemplars": _exemplars(found),
         }
     )
 
@@ -237,20 +237,20 @@ def _mean(found: ExtremalChannels) -> dict[str, Any]:
     return {"whole": float(found.whole.mean()), "shares": shares}
 
 
-def _peaks(found: ExtremalChannels) -> dict[str, list[dict[str, Any]]]:
+def _exemplars(found: ExtremalChannels) -> dict[str, list[dict[str, Any]]]:
     """Where the channels that some picture keeps are most active, best picture first."""
-    peaks = found.peaks
+    exemplars = found.exemplars
     kept = {c for share in found.shares for c in found.ranked(share).flatten().tolist()}
     return {
         str(channel): [
             {
-                "picture": int(peaks.picture[rank, channel]),
-                "source": peaks.sources[int(peaks.picture[rank, channel])],
-                "activity": float(peaks.activity[rank, channel]),
-                "row": float(peaks.place[rank, channel, 0]),
-                "column": float(peaks.place[rank, channel, 1]),
+                "picture": int(exemplars.picture[rank, channel]),
+                "source": exemplars.sources[int(exemplars.picture[rank, channel])],
+                "activity": float(exemplars.activity[rank, channel]),
+                "row": float(exemplars.place[rank, channel, 0]),
+                "column": float(exemplars.place[rank, channel, 1]),
             }
-            for rank in range(len(peaks))
+            for rank in range(len(exemplars))
         ]
         for channel in sorted(kept)
     }
