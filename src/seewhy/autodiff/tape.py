@@ -35,6 +35,7 @@ from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
 from seewhy.autodiff.rules import GRADIENT, Rules
+from seewhy.support.batch_norm import keep_layout
 
 Logged = tuple[Operation, GradientEdge]
 
@@ -237,6 +238,8 @@ class _Intercepted(torch.autograd.Function):
         with torch.set_grad_enabled(not alone):
             inputs = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
             output = call.compute(*inputs)
+            if call.kind in ("batch norm", "norm"):
+                keep_layout(output)
         if alone and not tape.reads_input(call.kind):
             inputs = ()
         ctx.tape = tape
