@@ -20,7 +20,6 @@ class Ledger:
     - `arrived`: relevance that rules for the first layer put straight on the picture.
     - `last`: the linear operations nearest to the explained score.
     - `reference`: the operations of another forward, by kind and number, to compare with.
-    - `through`: addresses of channels that all has to pass; a tuple has one for each picture.
     """
 
     pictures: int = 1
@@ -29,7 +28,6 @@ class Ledger:
     arrived: Float[Tensor, "batch channels height width"] | None = None
     last: frozenset[Hashable] = frozenset()
     reference: dict[tuple[str, int], Any] = field(default_factory=dict)
-    through: tuple[str | tuple[str, ...], ...] = ()
 
     def credit(self, shares: Tensor) -> None:
         """Add what constants took, in the shape of an activation."""

@@ -118,16 +118,22 @@ class Tape(TorchFunctionMode):
         sources: Sequence[Tensor] | Sequence[GradientEdge],
         rules: Rules = GRADIENT,
         ledger: Ledger | None = None,
+        start: tuple[GradientEdge, Tensor] | None = None,
     ) -> tuple[Tensor | None, ...]:
         """Pull the scalar `output` back to `sources` under `rules`; the graph is kept.
 
-        A source that `output` does not depend on gets None. What rules do not pass on is
+        With `start`, a place in the graph and its cotangent, the part of that before this place. A
+        source that `output` does not depend on gets None. What rules do not pass on is
         written into `ledger`.
         """
         self.rules, self.ledger = rules, ledger or Ledger()
         self.ledger.last = frozenset(linear_operations(output))
         try:
-            return torch.autograd.grad(output, sources, retain_graph=True, allow_unused=True)
+            end: Any  # autograd takes either
+            end, cotangent = start or (output, None)
+            return torch.autograd.grad(
+                [end], sources, cotangent, retain_graph=True, allow_unused=True
+            )
         finally:
             self.ledger.last = frozenset()
             self.rules, self.ledger = GRADIENT, Ledger()
