@@ -15,7 +15,7 @@ class Ledger:
 
     Operations keep the ledger of the pull that is going on, so it knows nothing about them.
 
-    - `pictures`: how many pictures the batch has. `picture_shape`: [channels, height, width].
+    - `pictures`: how many pictures the batch has.
     - `constants`: what biases and other constants took of the explained score, per picture.
     - `arrived`: relevance that rules for the first layer put straight on the picture.
     - `last`: the linear operations nearest to the explained score.
@@ -23,7 +23,6 @@ class Ledger:
     """
 
     pictures: int = 1
-    picture_shape: tuple[int, ...] = ()
     constants: Float[Tensor, " batch"] | None = None
     arrived: Float[Tensor, "batch channels height width"] | None = None
     last: frozenset[Hashable] = frozenset()

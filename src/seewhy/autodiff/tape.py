@@ -34,6 +34,7 @@ from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operatio
 from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
+from seewhy.autodiff.prefix import Prefix
 from seewhy.autodiff.rules import GRADIENT, Rules
 from seewhy.support.batch_norm import keep_layout
 
@@ -189,6 +190,8 @@ class Tape(TorchFunctionMode):
         operation.depths = tuple(self._ways.depth(t) for t in given)
         operation.depth = max(operation.depths) + isinstance(operation, Linear)
         operation.reads_picture = any(self._ways.short(t) for t in given)
+        if isinstance(operation, Linear) and operation.reads_picture and operation.depth == 1:
+            operation.prefix = self._prefix(given[0])
         if call.kind == "product":
             operation.makers = tuple(maker(t) for t in given)
         if call.kind == "batch norm":
@@ -199,6 +202,24 @@ class Tape(TorchFunctionMode):
         for storage in kept:
             self._stored[storage].append(operation)
         return operation
+
+    def _prefix(self, read: Tensor) -> Prefix:
+        """The way from the pixels to what is read, pulled back without rules."""
+        assert self._source is not None
+        edge, pixels = get_gradient_edge(read), self._source
+
+        def back(cotangent: Tensor, again: bool) -> Tensor:
+            self.rules, self.ledger, before = GRADIENT, Ledger(), (self.rules, self.ledger)
+            try:
+                (pulled,) = torch.autograd.grad(
+                    [edge], [pixels], [cotangent],
+                    retain_graph=True, create_graph=again, materialize_grads=True,
+                )  # fmt: skip
+            finally:
+                self.rules, self.ledger = before
+            return pulled
+
+        return Prefix(back, pixels.detach(), read.detach())
 
     def _operation(
         self, call: Call, inputs: tuple[Tensor, ...], output: Tensor, number: int

@@ -58,9 +58,7 @@ class Pulls:
         """
         key = (at, rules, through)
         if key not in self._relevances:
-            pixels = self.forward.pixels
-            shape = tuple(pixels.shape[1:])
-            ledger = Ledger(pictures=len(pixels), picture_shape=shape)
+            ledger = Ledger(pictures=len(self.forward.pixels))
             gradient = self.pull_to(at, rules, ledger, through)
             self._relevances[key] = self._relevance(at, gradient, ledger), ledger
         return self._relevances[key]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.prefix import Prefix
 
 Compute = Callable[..., Tensor]
 Arguments = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Operation:
     - `depth`: linear operations on the longest way from the pixels, itself included.
     - `reads_picture`: whether a way from the pixels passes no linear operation before it.
     - `ledger`: the books of the pull that is going on.
+    - `prefix`: the way from the pixels, where no way passes a linear operation before it.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Operation:
     makers: tuple["Operation | None", ...] = ()  # what put out each input, views aside
     uses: int = 0  # calls that were given the output
     ledger: Ledger = field(default_factory=Ledger)
+    prefix: Prefix | None = None
 
     def __post_init__(self) -> None:
         self.x = tuple(t.detach() for t in self.inputs)

@@ -17,12 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from seewhy.autodiff.operations import Linear, Operation
 from seewhy.autodiff.rules.base import Rule, Rules
-from seewhy.autodiff.rules.linear import STABILISER, alpha_beta, epsilon, flat, gamma, z_box, z_plus
+from seewhy.autodiff.rules.linear import (
+    STABILISER,
+    alpha_beta,
+    epsilon,
+    flat,
+    gamma,
+    pixel_box,
+    z_plus,
+)
 from seewhy.autodiff.rules.others import RELEVANCE
 
 Condition = Callable[[Linear], bool]
@@ -112,22 +119,13 @@ def epsilon_alpha2_beta1_flat(small: float = STABILISER) -> Rules:
 
 
 @cache
-def epsilon_gamma_box(
-    low: tuple[float, ...],
-    high: tuple[float, ...],
-    strength: float = 0.25,
-    small: float = STABILISER,
-) -> Rules:
-    """gamma for convolutions, epsilon for dense layers, z-box where the picture is read.
-
-    `low`, `high`: what the first layer reads at least and at most, a number for each channel.
-    """
-    black, white = (torch.tensor(values).view(-1, 1, 1) for values in (low, high))
-    first: Condition = lambda op: is_convolution(op) and reads_picture(op)  # noqa: E731
+def epsilon_gamma_box(strength: float = 0.25, small: float = STABILISER) -> Rules:
+    """gamma for convolutions, epsilon for dense layers, z-box where the picture alone is read."""
+    first: Condition = lambda op: is_convolution(op) and op.prefix is not None  # noqa: E731
     return composite(
         "epsilon-gamma-box",
         [
-            (first, z_box(black, white, small)),
+            (first, pixel_box(0.0, 1.0, small)),
             (is_convolution, gamma(strength, small)),
             (always, epsilon(small)),
         ],

@@ -144,14 +144,37 @@ def flat(stabiliser: float = STABILISER) -> Rule:
 def z_box(low: Tensor | float, high: Tensor | float, stabiliser: float = STABILISER) -> Rule:
     """For inputs between `low` and `high` (broadcast with the input): w x - w+ low - w- high."""
 
+    def ends(op: Linear) -> tuple[Tensor, Tensor]:
+        x = op.input
+        lowest, highest = (torch.as_tensor(v).to(x).expand_as(x) for v in (low, high))
+        return lowest, highest
+
+    return _between(ends, stabiliser)
+
+
+def pixel_box(low: float = 0.0, high: float = 1.0, stabiliser: float = STABILISER) -> Rule:
+    """The z-box of pixels between `low` and `high`, carried to where the picture is read.
+
+    For operations that have a `prefix`. Normalisation, padding, resizing and the like before them
+    are taken into account.
+    """
+
+    def ends(op: Linear) -> tuple[Tensor, Tensor]:
+        assert op.prefix is not None
+        return op.prefix.box(low, high)
+
+    return _between(ends, stabiliser)
+
+
+def _between(ends: Callable[[Linear], tuple[Tensor, Tensor]], stabiliser: float) -> Rule:
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
         x, weight = op.input, op.weight
-        lowest, highest = (torch.as_tensor(v).to(x).expand_as(x[:1]) for v in (low, high))
-        at_low, share_low = op.with_weights(weight.clamp(min=0), input=lowest.expand_as(x))
-        at_high, share_high = op.with_weights(weight.clamp(max=0), input=highest.expand_as(x))
+        low, high = ends(op)
+        at_low, share_low = op.with_weights(weight.clamp(min=0), input=low)
+        at_high, share_high = op.with_weights(weight.clamp(max=0), input=high)
         z = op.z - _with_bias(op, torch.zeros_like(op.z), op.bias) - at_low - at_high
         s = op.z * cotangent / stabilised(z, stabiliser)
-        relevance = x * op.transposed(s) - lowest * share_low(s) - highest * share_high(s)
+        relevance = x * op.transposed(s) - low * share_low(s) - high * share_high(s)
         return _as_cotangent(op, relevance)
 
     return for_linear(rule)
@@ -254,9 +277,14 @@ def _boosted(bias: Tensor | None, gamma: float, sign: int) -> Tensor | None:
 def _as_cotangent(op: Linear, relevance: Tensor) -> Tensor:
     """Relevance that is no multiple of x, as a cotangent.
 
-    On the picture it has arrived, also at pixels that are zero. Elsewhere zeros pass nothing on.
+    Where the picture is read it goes straight to the pixels, also to those that are zero. Elsewhere
+    zeros pass nothing on, and what they would get is entered into the books.
     """
-    if op.reads_picture and relevance.shape[1:] == op.ledger.picture_shape:
-        op.ledger.arrive(relevance)
+    if op.prefix is not None:
+        on_pixels, of_constants = op.prefix.on_pixels(relevance)
+        op.ledger.arrive(on_pixels)
+        op.ledger.credit(of_constants)
         return torch.zeros_like(relevance)
-    return torch.where(op.input == 0, 0, relevance / op.input)
+    zero = op.input == 0
+    op.ledger.credit(torch.where(zero, relevance, 0))
+    return torch.where(zero, 0, relevance / op.input)
