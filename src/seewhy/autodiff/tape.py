@@ -34,9 +34,12 @@ from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operatio
 from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
+from seewhy.autodiff.operations.unruled import without_rule
 from seewhy.autodiff.prefix import Prefix
 from seewhy.autodiff.rules import GRADIENT, Rules
 from seewhy.support.batch_norm import keep_layout
+
+_RULED = frozenset({"linear", "product"})  # of rule sets that need a rule for everything
 
 Logged = tuple[Operation, GradientEdge]
 
@@ -46,6 +49,7 @@ class Tape(TorchFunctionMode):
 
     - `source`: the pixels. `layers`: the name of each weight, by the tensor's id.
     - `reads_input`: kinds of which the input has to be kept for a rule.
+    - `seen`, `without_rule`: how often a kind was watched, and functions that have no rule.
     - `log`: gets the operations of some kinds as they run, and where they are in the graph.
     """
 
@@ -60,6 +64,7 @@ class Tape(TorchFunctionMode):
         super().__init__()
         self.kinds = frozenset(kinds)
         self.seen: Counter[str] = Counter()
+        self.without_rule: Counter[str] = Counter()
         self.rules: Rules = GRADIENT
         self.ledger = Ledger()
         self._log = log or {}
@@ -98,8 +103,12 @@ class Tape(TorchFunctionMode):
                 return OPENED[func](*args, **kwargs)
         if _writes(func, args, kwargs):
             self._preserve(func, args, kwargs)
-        call = self._watched(func, args, kwargs)
+        call, known = self._watched(func, args, kwargs)
         result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
+        if not known and self.kinds & _RULED and _depends(result):
+            name = without_rule(func, args, kwargs)
+            if name:
+                self.without_rule[name] += 1
         if "linear" in self.kinds and isinstance(result, Tensor | tuple | list):
             _count_uses(args)
         return result
@@ -139,12 +148,13 @@ class Tape(TorchFunctionMode):
             self.ledger.last = frozenset()
             self.rules, self.ledger = GRADIENT, Ledger()
 
-    def _watched(self, func: Callable, args: tuple, kwargs: dict) -> Call | None:
+    def _watched(self, func: Callable, args: tuple, kwargs: dict) -> tuple[Call | None, bool]:
+        """The call, if its kind is watched, and whether it is of any kind at all."""
         function = FUNCTIONS.get(func)
-        if function is None:
-            return None
-        call = function.bind(args, kwargs)
-        return call if call is not None and call.kind in self.kinds else None
+        call = None if function is None else function.bind(args, kwargs)
+        if call is None:
+            return None, False
+        return call if call.kind in self.kinds else None, True
 
     def _run(self, call: Call, func: Callable, args: tuple, kwargs: dict) -> Any:
         number = self._calls[call.kind]
@@ -304,6 +314,12 @@ def stands_for(new: Tensor, old: Tensor) -> None:
     operation = made_by(old)
     if operation is not None:
         Tape._mark(new, operation)
+
+
+def _depends(result: Any) -> bool:
+    """Whether a result, or the first of several, depends on the picture."""
+    first = result[0] if isinstance(result, tuple | list) and result else result
+    return isinstance(first, Tensor) and first.requires_grad
 
 
 def _count_uses(args: tuple) -> None:

@@ -68,6 +68,12 @@ class Pulls:
 
         Raises NotApplicable where the score does not depend on the place by way of those layers.
         """
+        if self.forward.tape.without_rule:
+            names = ", ".join(f"torch's {name}" for name in sorted(self.forward.tape.without_rule))
+            raise NotApplicable(
+                f"{self.forward.model.name} runs {names}, for which {rules.name} has no rule; a "
+                "method that needs the gradient alone can be used instead"
+            )
         channels: dict[Address, list[str | tuple[str, ...]]] = defaultdict(list)
         for one in through:
             channels[place_of(one)].append(one)

@@ -1,4 +1,4 @@
-"""What no rule for relevance changes, but a comparison of two forwards has to know.
+"""Functions of each number alone, and a few of several that are no norm and no softmax.
 
 "elementwise"      functions of each number alone: powers, roots, logarithms, PReLU, other clamps
 "log softmax"      the last layer of some classifiers
@@ -17,7 +17,7 @@ from seewhy.autodiff.operations.base import Arguments, Compute, Function, always
 
 _UNARY = (
     "abs", "acos", "arctan", "asin", "atan", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
-    "log", "log10", "log1p", "log2", "reciprocal", "sin", "sinh", "sqrt", "square", "tan",
+    "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "square", "tan",
 )  # fmt: skip
 
 
@@ -139,6 +139,7 @@ ELEMENTWISE_FUNCTIONS |= {
     F.hardshrink: Function(_hardshrink, _ELEMENTWISE),
     F.softshrink: Function(_softshrink, _ELEMENTWISE),
     F.threshold: Function(_threshold, _ELEMENTWISE),
+    torch.threshold: Function(_threshold, _ELEMENTWISE),
     F.log_softmax: Function(_log_softmax, always("log softmax")),
     torch.linalg.vector_norm: Function(_vector_norm, _if_euclidean("ord"), operands=("x",)),
 }

@@ -2,10 +2,11 @@
 
     batch norm   part of the linear operation that it alone reads, else affine
     norm         the standard deviation held fixed (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
-    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clipped rectifiers)
+    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clamps, powers, roots)
     product      half of R for each factor; all of it for the factor that a gate scales
     quotient     the divisor held fixed
     softmax      Taylor: R = x * gradient; what is left over is entered into the books
+    variance     half the gradient: a square passes on twice what it gets
     shift        a term or token that does not depend on the picture keeps its share
 
 AttnLRP, Achtibat et al. 2024, arXiv 2402.05602 (softmax, products, norms, activations);
@@ -58,13 +59,25 @@ def activation(operation: Operation, cotangent: Tensor) -> Pulled:
     return (cotangent * torch.where(zero, 0, y / x),)
 
 
+def halved(operation: Operation, cotangent: Tensor) -> Pulled:
+    """Half the gradient of a quadratic function: x * gradient is twice its value."""
+    return tuple(None if p is None else p / 2 for p in operation.gradient(cotangent))
+
+
 def product(operation: Operation, cotangent: Tensor) -> Pulled:
     """All to the factor that a gate scales; else half to each."""
     pulled = operation.gradient(cotangent)
-    gates = [maker is not None and maker.function.pure in GATES for maker in operation.makers]
+    gates = [maker is not None and is_gate(maker) for maker in operation.makers]
     if any(gates) and not all(gates):
         return tuple(None if gate else p for gate, p in zip(gates, pulled, strict=True))
     return tuple(None if p is None else p / 2 for p in pulled)
+
+
+def is_gate(operation: Operation) -> bool:
+    """Whether what it puts out scales and carries no evidence: sigmoids, reciprocals, 1 / root."""
+    exponent = operation.arguments.get("exponent", 0)
+    divides = isinstance(exponent, int | float) and exponent < 0
+    return operation.function.pure in GATES or divides
 
 
 def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
@@ -82,8 +95,11 @@ RELEVANCE: dict[str, Rule] = {
     "norm": held,
     "activation": activation,
     "clipped relu": activation,
+    "elementwise": activation,
     "product": product,
     "quotient": held,
     "softmax": taylor,
+    "log softmax": taylor,
+    "variance": halved,
     "shift": taylor,
 }
