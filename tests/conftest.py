@@ -14,9 +14,16 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+import pairs  # noqa: E402
 from hand_made import broken, explanation, panel, questions, unsigned  # noqa: E402, F401
 
 torch.set_num_threads(1)  # several workers share the cores
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Pairs beyond the sample are collected where they are asked for, as by `-m full`."""
+    pairs.WITH_FULL = "full" in config.option.markexpr.replace("not full", "")
+
 
 HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
 

@@ -43,7 +43,13 @@ REPRESENTATIVES = {
 }
 
 
+# Those that could let one picture change another's map: by a backward of the whole batch, by
+# references, by masks that are shared, by windows.
+MIXERS = ("gradient", "lrp-epsilon-plus", "deep-lift", "rise", "occlusion")
+
 FULL = pytest.mark.full
+
+WITH_FULL = False  # whether they are collected at all, which takes a while; set by conftest
 
 
 def sampled(
@@ -55,9 +61,10 @@ def sampled(
 
     In the sample are all methods on `networks`, and the methods `everywhere` on all networks.
     """
-    return [
-        (method, network)
-        if network in networks or method in everywhere
-        else pytest.param(method, network, marks=FULL)
-        for method, network in pairs
-    ]
+    parameters: list[object] = []
+    for method, network in pairs:
+        if network in networks or method in everywhere:
+            parameters.append((method, network))
+        elif WITH_FULL:
+            parameters.append(pytest.param(method, network, marks=FULL))
+    return parameters
