@@ -60,10 +60,14 @@ def main() -> None:
     pixels = model.prepare([str(file) for file in files]).pixels
     whole = model(pixels).softmax(1).amax(1).mean()
     print(f"{len(files)} pictures, whole: {whole:.3f}")
-    show(measured(model, pixels, given.areas), given.json, ("case", "way", "area"))
+    show(
+        measured(model, pixels, tuple(map(float, given.areas))),
+        given.json,
+        ("case", "way", "area"),
+    )
 
 
-def measured(model: seewhy.Model, pixels: Tensor, areas: str) -> Iterator[Row]:
+def measured(model: seewhy.Model, pixels: Tensor, areas: tuple[float, ...]) -> Iterator[Row]:
     """Ours, ours in bfloat16, and the published way."""
     _way(model, pixels[:2], areas, steps=2)  # what is done once is not timed
     ours = _way(model, pixels, areas)
@@ -71,16 +75,16 @@ def measured(model: seewhy.Model, pixels: Tensor, areas: str) -> Iterator[Row]:
     fast = _way(model, pixels, areas, precision="fast")
     yield from _rows("ours, bfloat16", areas, fast, ours, len(pixels))
     yield from _rows(
-        "published", areas, _way(model, pixels, areas, faithful=True), ours, len(pixels)
+        "published", areas, _way(model, pixels, areas, algorithm="published"), ours, len(pixels)
     )
 
 
-def _way(model: seewhy.Model, pixels: Tensor, areas: str, **options) -> Way:
+def _way(model: seewhy.Model, pixels: Tensor, areas: tuple[float, ...], **options) -> Way:
     begun = clock()
     e = seewhy.explain(model, pixels, NAME, areas=areas, **options)
     seconds = clock() - begun
     kept = seewhy.sufficiency_curve(model, e).kept
-    cut = [hardened(e.attribution[:, i], float(area)) for i, area in enumerate(areas.split(","))]
+    cut = [hardened(e.attribution[:, i], area) for i, area in enumerate(areas)]
     outline = torch.stack([_outline(masks) for masks in cut])
     return Way(kept, e.attribution.mean((0, 2, 3)), outline, seconds, e.cost.forwards)
 
@@ -91,8 +95,8 @@ def _outline(masks: Float[Tensor, "pictures height width"]) -> Float[Tensor, ""]
     return (edges / (8 * (masks.sum((1, 2)) / math.pi).sqrt())).mean()
 
 
-def _rows(name: str, areas: str, way: Way, ours: Way, pictures: int) -> Iterator[Row]:
-    for i, area in enumerate(areas.split(",")):
+def _rows(name: str, areas: tuple[float, ...], way: Way, ours: Way, pictures: int) -> Iterator[Row]:
+    for i, area in enumerate(areas):
         yield {
             "case": f"{NAME}, {pictures} pictures",
             "way": name,

@@ -77,9 +77,7 @@ def alone(model: seewhy.Model, scene: Scene) -> Iterator[str]:
 def by_size(model: seewhy.Model, scene: Scene) -> Iterator[str]:
     """Are large objects recognised by details? The area that is enough, beside the object's."""
     area = scene.masks["object"].mean((1, 2))
-    e = seewhy.explain(
-        model, scene.pixels, NAME, scene.label.tolist(), areas=",".join(map(str, AREAS))
-    )
+    e = seewhy.explain(model, scene.pixels, NAME, scene.label.tolist(), areas=AREAS)
     enough = seewhy.sufficiency_curve(model, e).enough(ENOUGH)
     third = area.argsort().argsort() * 3 // len(area)
     yield "| objects | object, % of the picture | enough, % | enough / object |\n"
@@ -120,7 +118,7 @@ def shortcut(count: int) -> Iterator[str]:
     """Does the mask find the mark, where the mark decides?"""
     model = seewhy.open_model("scenes-shortcut")
     scene, mark = decided_by_the_mark(model, sample(count, seed=SEED))
-    e = seewhy.explain(model, scene, NAME, CLASSES.index(MARKED), areas="0.02")
+    e = seewhy.explain(model, scene, NAME, CLASSES.index(MARKED), areas=(0.02,))
     found = _inside(mark, hardened(e.attribution[:, 0], 0.02)) > 0.5
     yield f"Where the mark decides, a mask of 2 % shows most of it in {_share(found)}.\n\n"
 
@@ -136,7 +134,7 @@ def decided_by_the_mark(model: seewhy.Model, factors: Factors) -> tuple[Tensor, 
 def photographs(model: seewhy.Model, files: Sequence[Path], layer: str | None) -> Iterator[str]:
     """What suffices in photographs, and in their channels."""
     pixels = model.prepare([str(file) for file in files]).pixels
-    e = seewhy.explain(model, pixels, NAME, areas=",".join(map(str, PHOTO_AREAS)))
+    e = seewhy.explain(model, pixels, NAME, areas=PHOTO_AREAS)
     curve = seewhy.sufficiency_curve(model, e)
     yield "| seen, % | probability kept, mean | keeps the class | more than the whole picture |\n"
     yield "|---|---|---|---|\n"

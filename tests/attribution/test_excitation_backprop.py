@@ -552,8 +552,8 @@ def test_networks_without_rectifiers_are_refused(method: str):
 
 @each_method
 def test_an_unknown_policy_is_refused(method: str):
-    with pytest.raises(SeewhyError, match="residual is proportional or ignore-skip, not 'skip'"):
-        seewhy.explain(as_model(seeded(Plain)), pixels(32), method, residual="skip")
+    with pytest.raises(SeewhyError, match="skip is proportional or ignore-skip, not 'none'"):
+        seewhy.explain(as_model(seeded(Plain)), pixels(32), method, skip="none")
 
 
 # A foreign library

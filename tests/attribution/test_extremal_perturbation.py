@@ -16,7 +16,13 @@ def test_faithful_masks_are_those_of_the_published_loop():
     model = as_model(net)
     pixels = torch.rand(1, 3, 56, 56, generator=torch.Generator().manual_seed(1))
     e = seewhy.explain(
-        model, pixels, "extremal-perturbation", target=2, areas="0.1,0.3", faithful=True, steps=50
+        model,
+        pixels,
+        "extremal-perturbation",
+        target=2,
+        areas=(0.1, 0.3),
+        algorithm="published",
+        steps=50,
     )
     expected = [
         extremal_mask(lambda x: model(x)[0, 2], pixels.double(), area, 50) for area in (0.1, 0.3)
@@ -30,7 +36,7 @@ def test_our_masks_are_those_of_a_plain_loop():
     net = NETWORKS["batch_norm"].build().double()
     model = as_model(net)
     pixels = torch.rand(1, 3, 45, 56, generator=torch.Generator().manual_seed(1))
-    e = seewhy.explain(model, pixels, "extremal-perturbation", target=2, areas="0.1,0.3", steps=19)
+    e = seewhy.explain(model, pixels, "extremal-perturbation", target=2, areas=(0.1, 0.3), steps=19)
 
     def score(x):
         logits = model(x)[0]
@@ -67,7 +73,7 @@ def test_the_threshold_moves_with_the_field():
 def test_a_mask_of_each_area_keeps_a_question_that_is_no_class(mug):
     model, pixels, _ = mug
     target = seewhy.difference("mug", "ball")
-    options = {"areas": "0.1", "steps": 20}
+    options = {"areas": (0.1,), "steps": 20}
     ours = seewhy.explain(model, pixels, "extremal-perturbation", target, **options)
     plain = seewhy.explain(
         model, pixels, "extremal-perturbation", target, reward="logit", **options
@@ -85,7 +91,7 @@ def test_scores_that_are_not_finite_end_in_one_line(mug):
 
     net = torch.nn.Sequential(Fails(), model.net)
     with pytest.raises(seewhy.SeewhyError, match="NaN or infinite") as error:
-        seewhy.explain(seewhy.Model(net), pixels, "extremal-perturbation", areas="0.05", steps=4)
+        seewhy.explain(seewhy.Model(net), pixels, "extremal-perturbation", areas=(0.05,), steps=4)
     assert "\n" not in str(error.value)
 
 
@@ -97,7 +103,7 @@ def mug() -> tuple[seewhy.Model, torch.Tensor, torch.Tensor]:
 
 def test_what_is_kept_lies_on_the_object_and_suffices(mug):
     model, pixels, _ = mug
-    e = seewhy.explain(model, pixels, "extremal-perturbation", "mug", areas="0.05,0.1,0.2")
+    e = seewhy.explain(model, pixels, "extremal-perturbation", "mug", areas=(0.05, 0.1, 0.2))
     curve = seewhy.sufficiency_curve(model, e)
     assert e.attribution.shape == (1, 3, 64, 64)
     assert torch.allclose(e.heatmap, e.attribution.sum(1))
@@ -108,7 +114,7 @@ def test_what_is_kept_lies_on_the_object_and_suffices(mug):
 
 def test_areas_are_kept(mug):
     model, pixels, _ = mug
-    e = seewhy.explain(model, pixels, "extremal-perturbation", areas="0.1,0.3")
+    e = seewhy.explain(model, pixels, "extremal-perturbation", areas=(0.1, 0.3))
     found = e.attribution.mean((0, 2, 3))
     assert torch.allclose(found, torch.tensor([0.1, 0.3]), atol=1e-4)
 
@@ -116,7 +122,7 @@ def test_areas_are_kept(mug):
 @pytest.mark.parametrize("variant", ["delete", "dual"])
 def test_variants_change_the_mask(mug, variant: str):
     model, pixels, _ = mug
-    options = {"areas": "0.1", "steps": 20}
+    options = {"areas": (0.1,), "steps": 20}
     preserve = seewhy.explain(model, pixels, "extremal-perturbation", **options)
     other = seewhy.explain(model, pixels, "extremal-perturbation", variant=variant, **options)
     assert not torch.allclose(preserve.attribution, other.attribution, atol=1e-2)
@@ -127,8 +133,8 @@ def test_variants_change_the_mask(mug, variant: str):
 def test_rewards_and_perturbations(mug, reward: str, perturbation: str):
     model, pixels, _ = mug
     e = seewhy.explain(
-        model, pixels, "extremal-perturbation", areas="0.2", steps=12, reward=reward,
-        perturbation=perturbation,
+        model, pixels, "extremal-perturbation", areas=(0.2,), steps=12, reward=reward,
+        baseline=perturbation,
     )  # fmt: skip
     assert bool(e.heatmap.isfinite().all()) and float(e.heatmap.std()) > 0
 
@@ -137,8 +143,10 @@ def test_hidden_units_and_several_questions(mug):
     model, pixels, _ = mug
     layer = model.find_layer(pixels)
     target = seewhy.each("mug", f"{layer}:3")
-    both = seewhy.explain(model, pixels, "extremal-perturbation", target, areas="0.1", steps=9)
-    one = seewhy.explain(model, pixels, "extremal-perturbation", f"{layer}:3", areas="0.1", steps=9)
+    both = seewhy.explain(model, pixels, "extremal-perturbation", target, areas=(0.1,), steps=9)
+    one = seewhy.explain(
+        model, pixels, "extremal-perturbation", f"{layer}:3", areas=(0.1,), steps=9
+    )
     assert len(both) == 2
     assert torch.allclose(both[1].attribution, one.attribution, atol=1e-4)
 
@@ -157,7 +165,7 @@ def test_out_of_memory_is_survived_and_reported(mug):
         torch.nn.Sequential(Small(), model.net),
         mean=model.mean.flatten().tolist(), std=model.std.flatten().tolist(),
     )  # fmt: skip
-    options = {"areas": "0.1,0.2", "steps": 5}
+    options = {"areas": (0.1, 0.2), "steps": 5}
     e = seewhy.explain(small, pixels, "extremal-perturbation", **options)
     assert sum("memory ran out" in note for note in e.notes) == 1
     expected = seewhy.explain(model, pixels, "extremal-perturbation", **options)
@@ -183,12 +191,12 @@ def test_hardened_masks_have_their_area_exactly():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"areas": "0.1,x"}, "numbers with commas"),
-        ({"areas": "1.5"}, "between 0 and 1"),
+        ({"areas": (0.1, "x")}, "shares between"),
+        ({"areas": (1.5,)}, "between 0 and 1"),
         ({"variant": "keep"}, "preserve"),
         ({"reward": "loss"}, "contrastive"),
-        ({"perturbation": "fog"}, "baseline"),
-        ({"steps": -1}, "not negative"),
+        ({"baseline": "fog"}, "baseline"),
+        ({"steps": 0}, "at least one step"),
     ],
 )
 def test_bad_options_end_in_one_line(options: dict, words: str):

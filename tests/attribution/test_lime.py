@@ -192,7 +192,7 @@ def test_the_note_says_where_the_score_does_not_change(method: str):
             return torch.stack([0.3 + rounding, 0.3 + bright], 1)
 
     def note(target: int, pixels: Tensor) -> str:
-        options = {"segments": 9, "score": "logit", "samples": 60, "fill": "black"}
+        options = {"segments": 9, "score": "logit", "samples": 60, "baseline": "black"}
         return seewhy.explain(seewhy.Model(Still()), pixels, method, target, **options).notes[0]
 
     bright, dark = torch.full((1, 3, 48, 48), 0.9), torch.full((1, 3, 48, 48), 0.1)
@@ -262,7 +262,7 @@ def test_it_finds_the_object():
         ({"segments": 0}, "a segment or more"),
         ({"width": 0.0}, "positive width"),
         ({"ridge": 0.0}, "ridge is positive"),
-        ({"fill": "nothing"}, "baseline"),
+        ({"baseline": "nothing"}, "baseline"),
         ({"score": "loss"}, "score"),
     ],
 )

@@ -13,7 +13,7 @@ def test_it_is_the_plain_loop_of_the_formula():
     pixels = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     steps, rate = 12, 0.1
     e = seewhy.explain(
-        model, pixels, "meaningful-perturbation", target=2, fill="black", steps=steps, jitter=2,
+        model, pixels, "meaningful-perturbation", target=2, baseline="black", steps=steps, jitter=2,
         seed=5,
     )  # fmt: skip
     shifts = torch.randint(5, (steps, 2), generator=torch.Generator().manual_seed(5)) - 2

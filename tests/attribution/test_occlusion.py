@@ -114,7 +114,7 @@ def test_fills_cover(fill: str):
     from seewhy.perturbation.baselines import baseline
 
     model, pixels = exact("batch_norm")
-    e = seewhy.explain(model, pixels, "occlusion", 1, window=24, stride=24, fill=fill)
+    e = seewhy.explain(model, pixels, "occlusion", 1, window=24, stride=24, baseline=fill)
     hidden = model(baseline(fill, model, pixels))[:, 1]
     drop = (model(pixels)[:, 1] - hidden).detach().float()
     torch.testing.assert_close(e.heatmap[:, 0, 0], drop, rtol=1e-4, atol=1e-6)
@@ -132,7 +132,7 @@ def test_the_forwards_are_counted():
         ({"window": 0}, "at least one pixel"),
         ({"stride": 0}, "stride is 1 to"),
         ({"window": 4, "stride": 5}, "left out"),
-        ({"fill": "nothing"}, "baseline"),
+        ({"baseline": "nothing"}, "baseline"),
         ({"score": "loss"}, "score"),
     ],
 )

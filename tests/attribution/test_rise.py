@@ -180,7 +180,7 @@ def test_seeds_make_other_maps_and_the_same_seed_the_same():
         ({"keep": 0.0}, "between 0 and 1"),
         ({"keep": 1.0}, "between 0 and 1"),
         ({"tolerance": -1.0}, "not negative"),
-        ({"fill": "nothing"}, "baseline"),
+        ({"baseline": "nothing"}, "baseline"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(wrong: dict, words: str):

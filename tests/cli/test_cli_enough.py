@@ -35,18 +35,18 @@ def test_it_is_what_the_same_calls_in_python_give(photos, seewhy):
     assert json.loads(Path("e.json").read_text()) == said
     files = [f"photos/{file.name}" for file in sorted(photos.iterdir())]
     e = library.explain(
-        "scenes", files, "extremal-perturbation", "mug", areas="0.2,0.4", steps=4, batch_size=2
+        "scenes", files, "extremal-perturbation", "mug", areas=(0.2, 0.4), steps=4, batch_size=2
     )
     assert data(library.sufficiency_curve("scenes", e, batch_size=2), 0.3) == said
     assert [one["target"] for one in said["pictures"]] == ["mug"] * 3
 
 
 def test_as_published_in_bfloat16_and_quiet(here, seewhy):
-    assert seewhy(f"{QUICK} --faithful --precision fast --quiet -o e.png").fine() == ""
+    assert seewhy(f"{QUICK} --algorithm published --precision fast --quiet -o e.png").fine() == ""
     assert files_in(here) == ["dog.jpg", "e.png"]
     faithful, ours = (
         json.loads(seewhy(f"{QUICK} {option} --json -o e.json").fine())["pictures"][0]["kept"]
-        for option in ("--faithful", "")
+        for option in ("--algorithm published", "")
     )
     assert faithful != ours
 
@@ -96,7 +96,7 @@ def test_scores_that_are_no_probabilities_are_refused_at_once(here, seewhy, monk
 
 
 def test_ctrl_c_leaves_nothing_half_written(here):
-    words = ["enough", "dog.jpg", "--faithful", "--steps", "100000"]
+    words = ["enough", "dog.jpg", "--algorithm", "published", "--steps", "100000"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(
         (sys.executable, "-m", "seewhy", *words),

@@ -22,7 +22,7 @@ def scene() -> Scene:
 
 def test_what_is_preserved_lies_on_the_object_more_than_the_gradient_does(model, scene):
     target = scene.label.tolist()
-    e = seewhy.explain(model, scene.pixels, insights.NAME, target, areas="0.1")
+    e = seewhy.explain(model, scene.pixels, insights.NAME, target, areas=(0.1,))
     mask = scene.masks["object"]
     inside = insights._inside(hardened(e.attribution[:, 0], 0.1), mask).mean()
     gradient = seewhy.explain(model, scene.pixels, "gradient", target).heatmap
@@ -34,7 +34,7 @@ def test_where_the_mark_decides_the_mask_finds_it():
     pixels, mark = insights.decided_by_the_mark(cheat, sample(20, seed=insights.SEED))
     assert len(pixels) > 5
     target = CLASSES.index(insights.MARKED)
-    e = seewhy.explain(cheat, pixels, insights.NAME, target, areas="0.02", steps=60)
+    e = seewhy.explain(cheat, pixels, insights.NAME, target, areas=(0.02,), steps=60)
     found = insights._inside(mark, hardened(e.attribution[:, 0], 0.02)) > 0.5
     assert float(found.float().mean()) >= 0.9
 

@@ -16,7 +16,7 @@ from seewhy.perturbation.perturbations import Pyramid
 from seewhy.scenes import examples, render
 
 AREAS = (0.3, 0.1, 0.5)
-QUICK = {"areas": "0.3,0.1,0.5", "steps": 4}
+QUICK = {"areas": (0.3, 0.1, 0.5), "steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def curve() -> seewhy.SufficiencyCurve:
         batch=as_model(NETWORKS["batch_norm"].build()).prepare(pixels),
         masks=torch.zeros(2, 3, 12, 16, dtype=torch.bool),
         hidden=1 - pixels,
-        perturbation="pyramid",
+        baseline="pyramid",
         targets=("dog", "cat"),
         notes=("a note",),
     )
@@ -100,7 +100,7 @@ def test_other_things_to_hide_behind(perturbation: str, tmp_path):
     model = as_model(net)
     pixels = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(1))
     e = seewhy.explain(
-        model, pixels, "extremal-perturbation", perturbation=perturbation, areas="0.25", steps=2
+        model, pixels, "extremal-perturbation", baseline=perturbation, areas=(0.25,), steps=2
     )
     curve = seewhy.sufficiency_curve(model, e)
     expected = model(curve.seen(0, 0)[None]).softmax(1)[0, e.target]
@@ -220,7 +220,7 @@ def test_the_network_is_left_as_it_was(explained):
 def test_what_has_no_curve(explained, target, options: dict, words: str):
     model, e = explained
     other = seewhy.explain(
-        model, e.batch.pixels[:1], "extremal-perturbation", target, areas="0.2", steps=2, **options
+        model, e.batch.pixels[:1], "extremal-perturbation", target, areas=(0.2,), steps=2, **options
     )
     with pytest.raises(seewhy.NotApplicable, match=words) as error:
         seewhy.sufficiency_curve(model, other)

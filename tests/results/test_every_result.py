@@ -25,7 +25,7 @@ def results() -> dict[str, Result]:
     """One small result of every kind, of two rendered rooms."""
     model = seewhy.open_model("scenes")
     pixels = torch.cat([render(factors, 64).pixels for _, factors in examples(2)])
-    extremal = seewhy.explain(model, pixels, "extremal-perturbation", areas="0.2,0.5", steps=4)
+    extremal = seewhy.explain(model, pixels, "extremal-perturbation", areas=(0.2, 0.5), steps=4)
     return {
         "Explanation": seewhy.explain(model, pixels, "grad-cam"),
         "Panel": seewhy.compare(model, pixels, ["gradient", "grad-cam", "attention-rollout"]),

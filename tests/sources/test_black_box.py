@@ -48,9 +48,9 @@ def test_methods_of_scores_say_what_they_say_of_the_network(
     box = seewhy.black_box(lambda pixels: turned[as_](function(pixels)))
     with unchanged(box.net):
         found = seewhy.explain(
-            box, PIXELS, method, [1, 0, 4], fill="blur", precision=precision, **WORK[method]
+            box, PIXELS, method, [1, 0, 4], baseline="blur", precision=precision, **WORK[method]
         )
-    expected = seewhy.explain(model, PIXELS, method, [1, 0, 4], fill="blur", **WORK[method])
+    expected = seewhy.explain(model, PIXELS, method, [1, 0, 4], baseline="blur", **WORK[method])
     scale = float(expected.heatmap.abs().max())
     if precision == "full":
         torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-3 * scale)

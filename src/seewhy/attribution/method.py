@@ -8,8 +8,10 @@ contract suite.
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from jaxtyping import Float
 from torch import Tensor
@@ -77,9 +79,27 @@ class Method(ABC):
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     @classmethod
+    def types(cls) -> dict[str, type]:
+        """The type of each hyperparameter, None aside: bool, int, float, str, or tuple of numbers.
+
+        None always means the default.
+        """
+        hints = get_type_hints(cls)
+        return {f.name: _plain(hints[f.name]) for f in dataclasses.fields(cls)}
+
+    @classmethod
     def summary(cls) -> str:
         """The first line of the method's documentation."""
         return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def _plain(hint: Any) -> type:
+    """`str` of `str | None` and of literals, `tuple` of `tuple[float, ...]`."""
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return next(_plain(option) for option in get_args(hint) if option is not type(None))
+    return get_origin(hint) or hint
 
 
 def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Method:
@@ -95,25 +115,41 @@ def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Metho
 
 
 def _made(cls: type[Method], parameters: dict[str, Any]) -> Method:
-    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    types = cls.types()
     for name in parameters:
-        if name not in defaults:
-            has = f"it has {', '.join(defaults)}" if defaults else "it has none"
-            raise Unknown(f"parameter of {cls.name}", name, defaults, hint=has)
-    typed = {k: _typed(f"{cls.name}: {k}", defaults[k], v) for k, v in parameters.items()}
-    return cls(**typed)
+        if name not in types:
+            has = f"it has {', '.join(types)}" if types else "it has none"
+            raise Unknown(f"parameter of {cls.name}", name, types, hint=has)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return cls(**{k: _typed(f"{cls.name}: {k}", types[k], v) for k, v in given.items()})
 
 
-def _typed(where: str, default: Any, value: Any) -> Any:
-    """The value if it is of the default's type; a whole number will do for a number."""
-    expected = str if default is None else type(default)
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    tuple: "numbers, such as (0.05, 0.1)",
+}
+
+
+def _typed(where: str, expected: type, value: Any) -> Any:
+    """The value if it is of the expected type; a whole number will do for a number."""
+    if expected is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(where, float, number) for number in value)
     if expected is float and type(value) is int:
         value = float(value)
-    if type(value) is not expected and value is not default:
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
-        raise SeewhyError(f"{where} is {words.get(expected, expected.__name__)}, not {value!r}")
+    if type(value) is not expected:
+        raise SeewhyError(f"{where} is {_WORDS.get(expected, expected.__name__)}, not {value!r}")
     if expected is float and not math.isfinite(value):
         raise SeewhyError(f"{where} is a finite number, not {value!r}")
+    return value
+
+
+def check_choice(what: str, value: str, choices: Sequence[str]) -> str:
+    """The value if it is one of the choices, else raises Unknown, which names them."""
+    if value not in choices:
+        raise Unknown(what, value, choices, hint=f"there are {', '.join(choices)}")
     return value
 
 

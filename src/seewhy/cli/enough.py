@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seewhy.attribution.explain import explain
-from seewhy.attribution.methods.extremal_perturbation import ExtremalPerturbation
+from seewhy.cli.hyperparameters import configured
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
@@ -25,8 +25,8 @@ def enough(
     areas: str = "0.02,0.05,0.1,0.2,0.4",
     share: float = 0.5,
     target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
-    faithful: Annotated[bool, SWITCH] = False,
-    steps: int = 0,
+    algorithm: str = "exact-area",
+    steps: int | None = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("enough.png"),
     precision: str = "full",
     batch_size: int | None = None,
@@ -48,10 +48,11 @@ def enough(
         Of the probability, above 0 and at most 1: what is enough.
     target
         A class by index or name, by default the most probable one.
-    faithful
-        Learn the masks as published, step by step: eight times the steps, and less is kept.
+    algorithm
+        exact-area, or published: step by step as in the paper; eight times the steps, and less is
+        kept.
     steps
-        Of the optimisation, at most; 0: 100, or 800 if faithful.
+        Of the optimisation, at most; by default 100, or 800 for the published algorithm.
     output
         The file to write, by suffix: .png or .json.
     precision
@@ -63,7 +64,9 @@ def enough(
     as_json
         Print the numbers as JSON instead of a summary.
     """
-    method = ExtremalPerturbation(areas=areas, faithful=faithful, steps=steps)
+    settings = [f"areas={areas}", f"algorithm={algorithm}"]
+    settings += [] if steps is None else [f"steps={steps}"]
+    method = configured("extremal-perturbation", None, settings)
     checked_share(share)
     Settings(precision=precision, most=batch_size)  # knows which there are
     check_writable(check_suffix(output, SUFFIXES))

@@ -14,7 +14,7 @@ from seewhy.errors import SeewhyError
 def configured(method: str, layer: str | None, settings: Sequence[str]) -> Method:
     """The method with its name=value words, and `--layer` if it has a layer."""
     plain = as_method(method)
-    given = dict(_parse(plain.parameters, word) for word in settings)
+    given = dict(_parse(plain.types(), word) for word in settings)
     if layer is None:
         return as_method(plain, **given)
     if "layer" not in plain.parameters:
@@ -27,14 +27,15 @@ def configured(method: str, layer: str | None, settings: Sequence[str]) -> Metho
     return as_method(plain, layer=layer, **given)
 
 
-def _parse(known: dict[str, Any], word: str) -> tuple[str, Any]:
+def _parse(types: dict[str, type], word: str) -> tuple[str, Any]:
     name, equals, text = (part.strip() for part in word.partition("="))
     if not equals:
         raise SeewhyError(f"--set expects name=value, such as samples=50, not {word!r}")
     name = name.replace("-", "_")
-    default = known.get(name)
-    # What has no default, such as a layer, is a word.
-    return name, text if default is None or isinstance(default, str) else _value(text)
+    expected = types.get(name, str)
+    if expected is tuple:
+        return name, tuple(_value(number) for number in text.strip("()[]").split(",") if number)
+    return name, text if expected is str else _value(text)
 
 
 def _value(text: str) -> Any:

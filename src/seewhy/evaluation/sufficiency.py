@@ -1,6 +1,6 @@
 """How much of a picture is enough? The response to ever larger parts of it.
 
-    e = seewhy.explain(model, "dog.jpg", "extremal-perturbation", areas="0.02,0.05,0.1,0.2,0.4")
+    e = seewhy.explain(model, "dog.jpg", "extremal-perturbation", areas=(0.02, 0.05, 0.1, 0.2, 0.4))
     curve = seewhy.sufficiency_curve(model, e)
     curve.kept[0]             # the probability that each area keeps, seen alone
     curve.enough(0.5)         # the smallest area that keeps half of it
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from seewhy.attribution.explain import as_model
 from seewhy.attribution.explanation import Explanation
-from seewhy.attribution.methods.extremal_perturbation import areas_of
 from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.images import Batch
 from seewhy.models.model import Model
@@ -40,7 +39,7 @@ class SufficiencyCurve(Result):
     - `areas`: shares of the picture, exactly. - `kept`: per picture and area. - `whole`: with the
     whole picture. It can be less: what is around an object may speak against it.
     - `masks`: what was seen. - `hidden`: what the network saw in place of the rest, as
-    `perturbation` says. - `targets`: the classes in words. - `notes`: what has been found out on
+    `baseline` says. - `targets`: the classes in words. - `notes`: what has been found out on
     the way.
     """
 
@@ -51,7 +50,7 @@ class SufficiencyCurve(Result):
     batch: Batch
     masks: Bool[Tensor, "pictures areas height width"]
     hidden: Float[Tensor, "pictures channels height width"]
-    perturbation: str
+    baseline: str
     targets: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -92,7 +91,7 @@ def sufficiency_curve(
         raise NotApplicable(NO_CLASS)
     if parameters["variant"] == "delete":
         raise NotApplicable("masks that delete keep nothing; ask with variant preserve or dual")
-    opened, areas = as_model(model), areas_of(parameters["areas"])
+    opened, areas = as_model(model), tuple(parameters["areas"])
     if len(explanation.batch) != len(explanation):
         raise SeewhyError("sufficiency_curve() takes one question; index the explanation first")
     soft = explanation.attribution.unbind(1)
@@ -108,7 +107,7 @@ def sufficiency_curve(
         batch=explanation.batch,
         masks=masks,
         hidden=hidden,
-        perturbation=parameters["perturbation"],
+        baseline=parameters["baseline"],
         targets=tuple(explanation.target_names),
         notes=(*explanation.notes, *([note] if note else [])),
     )
@@ -154,7 +153,7 @@ def _of_some(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for some of the pictures."""
     pixels = some.batch.pixels.detach().to(model.device, model.dtype)
-    hidden = perturbation(some.provenance.parameters["perturbation"], model, pixels).hidden
+    hidden = perturbation(some.provenance.parameters["baseline"], model, pixels).hidden
 
     def probability(seen: Tensor) -> Float[Tensor, " pictures"]:
         return replace(some, logits=model.forward(seen).float().cpu()).probabilities

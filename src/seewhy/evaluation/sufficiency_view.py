@@ -170,9 +170,7 @@ def _dress(axes: "Axes", areas: list[float], most: float) -> None:
 
 def _caption(curve: SufficiencyCurve) -> str:
     """What is seen."""
-    hidden = (
-        "blurred" if curve.perturbation in (PYRAMID, "blur") else f"faded to {curve.perturbation}"
-    )
+    hidden = "blurred" if curve.baseline in (PYRAMID, "blur") else f"faded to {curve.baseline}"
     more = len(curve) - SHOWN
     rest = f" {more} more {'picture is' if more == 1 else 'pictures are'} not shown." * (more > 0)
     return (
@@ -200,7 +198,7 @@ def data(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
             "model": curve.model,
             "areas": curve.areas,
             "share": share,
-            "hidden": curve.perturbation,
+            "hidden": curve.baseline,
             "pictures": pictures,
             "notes": curve.notes,
         }

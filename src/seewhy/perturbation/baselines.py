@@ -44,7 +44,7 @@ def add_baseline(name: str, make: Callable[[Model, Tensor], Tensor]) -> None:
     others of the same shape, one for each picture.
 
         seewhy.add_baseline("in-filled", lambda model, pixels: painter(pixels))
-        seewhy.explain(model, "dog.jpg", "occlusion", fill="in-filled")
+        seewhy.explain(model, "dog.jpg", "occlusion", baseline="in-filled")
     """
     BASELINES[name] = make
 

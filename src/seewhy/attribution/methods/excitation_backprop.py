@@ -12,7 +12,7 @@ cancels, and negative sums are cut off:
     map = relu(sum over channels of (p of the class - p of its opposite))
 
 Jianming Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv 1608.00507.
-`residual` says how skip connections take part: "proportional" shares out by the terms of the sum,
+`skip` says how skip connections take part: "proportional" shares out by the terms of the sum,
 "ignore-skip" sends all through the branch, as the authors' program does for ResNets.
 
 Unless a layer is named, the one read is a stage before that of Grad-CAM, as in the paper: there
@@ -40,7 +40,7 @@ from torch import Tensor
 from seewhy.attribution.method import Attribution, Method, check
 from seewhy.attribution.methods.rectified import require_rectifiers
 from seewhy.autodiff.rules import Rules
-from seewhy.autodiff.rules.excitation import Residual, contrastive_excitation, excitation
+from seewhy.autodiff.rules.excitation import Skip, contrastive_excitation, excitation
 from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.models.model import Model
 
@@ -50,7 +50,7 @@ class ExcitationBackprop(Method):
     """Probability handed down from the class to what excited it.
 
     - `layer`: where to stop, "input" for the pixels; None: found, and reported.
-    - `residual`: how a sum with a skip connection is passed, proportional or ignore-skip.
+    - `skip`: how a sum with a skip connection is passed, proportional or ignore-skip.
     """
 
     name = "excitation-backprop"
@@ -60,12 +60,12 @@ class ExcitationBackprop(Method):
     total: ClassVar[int] = 1  # of the probability of a layer
 
     layer: str | None = None
-    residual: Residual = "proportional"
+    skip: Skip = "proportional"
 
     def __post_init__(self) -> None:
         check(
-            self.residual in ("proportional", "ignore-skip"),
-            f"{self.name}: residual is proportional or ignore-skip, not {self.residual!r}",
+            self.skip in ("proportional", "ignore-skip"),
+            f"{self.name}: skip is proportional or ignore-skip, not {self.skip!r}",
         )
 
     @property
@@ -76,7 +76,7 @@ class ExcitationBackprop(Method):
     @property
     def rules(self) -> Rules:
         """The rule set; the same object for the same policy."""
-        return excitation(self.residual)
+        return excitation(self.skip)
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
         """p at the layer; from the pixels on, so that constants are told from activations."""
@@ -103,7 +103,7 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
     """Probability handed down from the class, less that from its opposite.
 
     - `layer`: where to stop, "input" for the pixels; None: found, and reported.
-    - `residual`: how a sum with a skip connection is passed, proportional or ignore-skip.
+    - `skip`: how a sum with a skip connection is passed, proportional or ignore-skip.
     """
 
     name = "contrastive-excitation-backprop"
@@ -113,7 +113,7 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
     @property
     def rules(self) -> Rules:
         """The rule set; the same object for the same policy."""
-        return contrastive_excitation(self.residual)
+        return contrastive_excitation(self.skip)
 
 
 def stage_before(model: Model, pixels: Tensor) -> str:

@@ -7,7 +7,7 @@ and the map is the sum of the masks: what small areas need comes first. Ruth Fon
 Andrea Vedaldi: Understanding Deep Networks via Extremal Perturbations and Smooth Masks, 2019, arXiv
 1910.08485.
 
-`faithful=True` is the published algorithm, step by step: reward the logit, gradient descent with
+`algorithm="published"` is the published one, step by step: reward the logit, gradient descent with
 momentum, 800 steps, an area penalty 300 that grows by 1.0035 a step, area counted with a margin
 around the picture, so that more than a of the picture itself may be seen. By default masks have
 their area exactly, the reward is the log-probability and the optimiser Adam, and a mask that has
@@ -19,7 +19,7 @@ smallest area that is enough.
 It misleads where several places would do alone: one mask shows one of them. What is kept may also
 be a texture that drives the network further than the whole picture does.
 
-    seewhy.explain(model, "dog.jpg", "extremal-perturbation", areas="0.05,0.1,0.2")
+    seewhy.explain(model, "dog.jpg", "extremal-perturbation", areas=(0.05, 0.1, 0.2))
 """
 
 from collections.abc import Sequence
@@ -28,18 +28,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.method import Attribution, Method, check, check_choice
 from seewhy.attribution.methods.extremal_masks import Exact, Extremal, Published
 from seewhy.engine.recording import Recording, Request
-from seewhy.errors import SeewhyError, Unknown
 from seewhy.models.model import Model
 from seewhy.perturbation.optimisation import Adam, Momentum, Optimiser, optimise
 from seewhy.perturbation.perturbations import check_perturbation, perturbation
 from seewhy.support.batching import BatchSizer
 
+ALGORITHMS = ("exact-area", "published")
 VARIANTS = ("preserve", "delete", "dual")
 REWARDS = ("logit", "log-probability", "contrastive")
-STEPS, FAITHFUL_STEPS = 100, 800
+STEPS, PUBLISHED_STEPS = 100, 800
 RATE = 0.1
 TOGETHER = 8  # masks rendered at a time, once they are learned
 
@@ -48,11 +48,11 @@ TOGETHER = 8  # masks rendered at a time, once they are learned
 class ExtremalPerturbation(Method):
     """The masks of given areas that keep the score up best; their sum.
 
-    - `areas`: shares of the picture, with commas. - `variant`: preserve (what is seen keeps the
-    score), delete (what is hidden destroys it) or dual (both). - `perturbation`: pyramid (blur) or
-    a baseline to fade to. - `reward`: logit, log-probability or contrastive (the logit less the
-    best other one); empty: logit if `faithful`, else log-probability. - `steps`: at most; 0: 800
-    if `faithful`, else 100.
+    - `areas`: shares of the picture. - `variant`: preserve (what is seen keeps the score), delete
+    (what is hidden destroys it) or dual (both). - `baseline`: pyramid (blur) or a baseline to fade
+    to. - `algorithm`: exact-area (ours) or published. - `reward`: logit, log-probability or
+    contrastive (the logit less the best other one); None: logit for the published algorithm, else
+    log-probability. - `steps`: at most; None: 800 for the published algorithm, else 100.
     """
 
     name = "extremal-perturbation"
@@ -60,21 +60,24 @@ class ExtremalPerturbation(Method):
     source = "Fong, Patrick, Vedaldi 2019, arXiv 1910.08485"
     costly = True
 
-    areas: str = "0.05,0.1,0.2"
+    areas: tuple[float, ...] = (0.05, 0.1, 0.2)
     variant: str = "preserve"
-    perturbation: str = "pyramid"
-    reward: str = ""
-    faithful: bool = False
-    steps: int = 0
+    baseline: str = "pyramid"
+    algorithm: str = "exact-area"
+    reward: str | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
-        areas_of(self.areas)
-        check_perturbation(self.perturbation)
-        if self.variant not in VARIANTS:
-            raise Unknown("variant", self.variant, VARIANTS, hint=", ".join(VARIANTS))
-        if self.reward and self.reward not in REWARDS:
-            raise Unknown("reward", self.reward, REWARDS, hint=", ".join(REWARDS))
-        check(self.steps >= 0, f"steps of extremal-perturbation are not negative: {self.steps}")
+        check_areas(self.areas)
+        check_perturbation(self.baseline)
+        check_choice("variant", self.variant, VARIANTS)
+        check_choice("algorithm", self.algorithm, ALGORITHMS)
+        if self.reward is not None:
+            check_choice("reward", self.reward, REWARDS)
+        check(
+            self.steps is None or self.steps >= 1,
+            f"extremal-perturbation needs at least one step, not {self.steps}",
+        )
 
     @property
     def signed(self) -> bool:
@@ -93,7 +96,7 @@ class ExtremalPerturbation(Method):
 
     def _masks(self, recording: Recording) -> Sequence[tuple[Tensor, str]]:
         problem = self._problem(recording)
-        optimiser: Optimiser = Momentum() if self.faithful else Adam(RATE, problem.steps)
+        optimiser: Optimiser = Momentum() if self._published else Adam(RATE, problem.steps)
         room = BatchSizer(recording.settings, recording.pixels, recorded=True)
         lattices, taken = optimise(recording, problem, optimiser, problem.start(room), room)
         with torch.no_grad():
@@ -105,20 +108,18 @@ class ExtremalPerturbation(Method):
         return list(zip(masks.unflatten(0, shape), notes, strict=True))
 
     def _problem(self, recording: Recording) -> Extremal:
-        way = Published if self.faithful else Exact
-        seen = perturbation(self.perturbation, recording.model, recording.pixels.detach())
-        reward = self.reward or ("logit" if self.faithful else "log-probability")
-        steps = self.steps or (FAITHFUL_STEPS if self.faithful else STEPS)
-        return way(recording, seen, areas_of(self.areas), self.variant, reward, steps)
+        objective = Published if self._published else Exact
+        seen = perturbation(self.baseline, recording.model, recording.pixels.detach())
+        reward = self.reward or ("logit" if self._published else "log-probability")
+        steps = self.steps or (PUBLISHED_STEPS if self._published else STEPS)
+        return objective(recording, seen, self.areas, self.variant, reward, steps)
+
+    @property
+    def _published(self) -> bool:
+        return self.algorithm == "published"
 
 
-def areas_of(text: str) -> tuple[float, ...]:
-    """The areas, in the order in which they are named."""
-    try:
-        areas = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise SeewhyError(
-            f"areas are numbers with commas, such as 0.05,0.1, not {text!r}"
-        ) from None
-    check(all(0 < a < 1 for a in areas), f"areas are shares between 0 and 1, not {text!r}")
-    return areas
+def check_areas(areas: tuple[float, ...]) -> None:
+    """Refuse what are no shares of a picture."""
+    inside = bool(areas) and all(isinstance(a, int | float) and 0 < a < 1 for a in areas)
+    check(inside, f"areas are shares between 0 and 1, such as (0.05, 0.1), not {areas}")

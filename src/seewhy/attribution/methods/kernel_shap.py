@@ -37,7 +37,7 @@ class KernelSHAP(Surrogate):
     """The Shapley value of each segment.
 
     - `samples`: coalitions of segments that are run. - `segments`: about how many.
-    - `fill`: what stands in for what is hidden, a baseline. - `score`: logit or probability.
+    - `baseline`: what stands in for what is hidden, a baseline. - `score`: logit or probability.
     """
 
     name = "kernel-shap"

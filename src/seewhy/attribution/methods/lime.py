@@ -29,7 +29,7 @@ class LIME(Surrogate):
     """The coefficients of a linear model of which segments are shown.
 
     - `samples`: pictures with some segments hidden. - `segments`: about how many.
-    - `fill`: what stands in for what is hidden, a baseline. - `score`: probability or logit.
+    - `baseline`: what stands in for what is hidden, a baseline. - `score`: probability or logit.
     - `width`: of the kernel, in cosine distance. - `ridge`: how much large coefficients cost.
     """
 

@@ -10,7 +10,7 @@ of Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
 How large the mask gets hangs on the weights of the two penalties, and differs from picture to
 picture: `extremal-perturbation` fixes the area instead.
 
-    seewhy.explain(model, "dog.jpg", "meaningful-perturbation", fill="noise", game="preserve")
+    seewhy.explain(model, "dog.jpg", "meaningful-perturbation", baseline="noise", game="preserve")
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.method import Attribution, Method, check, check_choice
 from seewhy.engine.recording import Recording, Request
-from seewhy.errors import Unknown
 from seewhy.models.model import Model
 from seewhy.perturbation.optimisation import Adam, MaskObjective, optimise
 from seewhy.perturbation.perturbations import check_perturbation, perturbation
@@ -37,7 +36,7 @@ RATE = 0.1
 class MeaningfulPerturbation(Method):
     """The least that has to go for the score to fall, or that keeps it.
 
-    - `game`: delete or preserve. - `fill`: blur, another baseline, or pyramid. - `steps`: of the
+    - `game`: delete or preserve. - `baseline`: blur, another, or pyramid. - `steps`: of the
     optimisation. - `cell`: pixels of the picture to one of the mask. - `area`, `smoothness`:
     weights of the penalties. - `jitter`: the largest shift, in pixels.
     """
@@ -49,7 +48,7 @@ class MeaningfulPerturbation(Method):
     random = True
 
     game: str = "delete"
-    fill: str = "blur"
+    baseline: str = "blur"
     steps: int = 150
     cell: int = 8
     area: float = 0.3
@@ -57,9 +56,8 @@ class MeaningfulPerturbation(Method):
     jitter: int = 4
 
     def __post_init__(self) -> None:
-        check_perturbation(self.fill)
-        if self.game not in GAMES:
-            raise Unknown("game", self.game, GAMES, hint="delete or preserve")
+        check_perturbation(self.baseline)
+        check_choice("game", self.game, GAMES)
         check(self.steps >= 1, f"{self.name} needs at least one step, not {self.steps}")
         check(self.cell >= 1, f"a cell is at least one pixel, not {self.cell}")
         check(self.jitter >= 0, f"jitter is not negative, got {self.jitter}")
@@ -105,7 +103,7 @@ class _Meaningful(MaskObjective):
         self._size = (pixels.shape[-2], pixels.shape[-1])
         self.shape = -(-self._size[0] // method.cell), -(-self._size[1] // method.cell)
         self.count = len(recording.scores) * len(pixels)
-        self._seen = perturbation(method.fill, recording.model, pixels)
+        self._seen = perturbation(method.baseline, recording.model, pixels)
         self._recording, self._variants = recording, recording.variants()
         generator = torch.Generator().manual_seed(recording.settings.seed)
         span = 2 * method.jitter + 1

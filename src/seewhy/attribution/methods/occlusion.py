@@ -9,7 +9,7 @@ cut off at the border.
 It misleads where evidence is redundant (covering one eye changes nothing while the other is seen),
 and where the cover itself looks like something.
 
-    seewhy.explain(model, "dog.jpg", "occlusion", window=32, stride=16, fill="blur")
+    seewhy.explain(model, "dog.jpg", "occlusion", window=32, stride=16, baseline="blur")
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 class Occlusion(Method):
     """How much the score drops when a window is covered.
 
-    - `window`, `stride`: in pixels of the model's input. - `fill`: what covers it, a baseline:
+    - `window`, `stride`: in pixels of the model's input. - `baseline`: what covers it, a baseline:
     mean, black, grey, white, blur, noise, or one of your own. - `score`: logit or probability.
     """
 
@@ -42,11 +42,11 @@ class Occlusion(Method):
 
     window: int = 16
     stride: int = 8
-    fill: str = "mean"
+    baseline: str = "mean"
     score: str = "logit"
 
     def __post_init__(self) -> None:
-        check_baseline(self.fill)
+        check_baseline(self.baseline)
         check_score(self.score)
         check(self.window >= 1, f"occlusion's window is at least one pixel, not {self.window}")
         check(
@@ -76,7 +76,7 @@ class Occlusion(Method):
         scored = MaskedScores(
             recording,
             masks,
-            baseline(self.fill, recording.model, pixels),
+            baseline(self.baseline, recording.model, pixels),
             probability=self.score == "probability",
         )
         whole = scored.unmasked()

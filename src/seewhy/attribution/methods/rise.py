@@ -35,7 +35,7 @@ class RISE(Method):
     """The mean of random masks, weighted by the score of the picture behind each.
 
     - `masks`: at most. - `cells`: of the grid, a side. - `keep`: probability that a cell is seen.
-    - `fill`: what stands in for the rest, a baseline. - `score`: probability or logit.
+    - `baseline`: what stands in for the rest, a baseline. - `score`: probability or logit.
     - `tolerance`: stop when the standard error of the map, as a share of its range, is no more
     than that on average over the pixels; 0: never before `masks`. - `centred`: subtract the mean
     score.
@@ -50,13 +50,13 @@ class RISE(Method):
     masks: int = 4000
     cells: int = 7
     keep: float = 0.5
-    fill: str = "mean"
+    baseline: str = "mean"
     score: str = "probability"
     tolerance: float = 0.0
     centred: bool = True
 
     def __post_init__(self) -> None:
-        check_baseline(self.fill)
+        check_baseline(self.baseline)
         check_score(self.score)
         check(self.masks >= 2, f"rise needs at least two masks, not {self.masks}")
         check(self.cells >= 1, f"rise's grid has at least one cell a side, not {self.cells}")
@@ -84,7 +84,7 @@ class RISE(Method):
         size = (pixels.shape[-2], pixels.shape[-1])
         seed = recording.settings.seed
         masks = RandomGrids(self.masks, self.cells, self.keep, size, seed, pixels.device)
-        fill = baseline(self.fill, recording.model, pixels)
+        fill = baseline(self.baseline, recording.model, pixels)
         scored = MaskedScores(recording, masks, fill, probability=self.score == "probability")
         sums = Sums(len(recording.scores), pixels, self.centred)
         for block in scored:

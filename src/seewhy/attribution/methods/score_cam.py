@@ -13,8 +13,8 @@ probability and b the picture without information. Haofan Wang et al.: Score-CAM
   weights, so nearly the same map for every class; of logits (`score="logit"`, as in
   pytorch-grad-cam) nearly all weight goes to a few channels.
 
-pytorch-grad-cam masks the picture after normalisation, which is `fill="mean"`, and lets the corners
-of the maps fall on those of the picture, `align_corners=True`.
+pytorch-grad-cam masks the picture after normalisation, which is `baseline="mean"`, and lets the
+corners of the maps fall on those of the picture, `align_corners=True`.
 
 Maps that are the same everywhere show nothing, and share one forward. It misleads where the
 cut-out pictures are unlike any that the network has learned from, and costs a forward a channel.
@@ -45,8 +45,8 @@ class ScoreCAM(ScoredCAM):
     """Feature maps, weighted by the score of the picture seen through each.
 
     - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
-    - `fill`: what stands in for the rest, a baseline. - `score`: probability or logit.
-    - `weighting`: the "score", its "increase" over that of `fill` alone, or the "softmax" of all.
+    - `baseline`: what stands in for the rest, a baseline. - `score`: probability or logit.
+    - `weighting`: the "score", its "increase" over that of the baseline, or the "softmax" of all.
     - `align_corners`: how maps are up-sampled.
     """
 
@@ -54,13 +54,13 @@ class ScoreCAM(ScoredCAM):
     question = "What does a picture score that shows only what a channel sees?"
     source = "Wang et al. 2019, arXiv 1910.01279"
 
-    fill: str = "mean"
+    baseline: str = "mean"
     score: str = "probability"
     weighting: str = "score"
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        check_baseline(self.fill)
+        check_baseline(self.baseline)
         check_score(self.score)
         if self.weighting not in WEIGHTINGS:
             hint = ", ".join(WEIGHTINGS)
@@ -72,7 +72,7 @@ class ScoreCAM(ScoredCAM):
         """From one forward for each channel that shows anything."""
         pixels, maps = recording.pixels.detach(), recording.maps(layer)
         masks = MapMasks(maps, (pixels.shape[-2], pixels.shape[-1]), self.align_corners)
-        fill = baseline(self.fill, recording.model, pixels)
+        fill = baseline(self.baseline, recording.model, pixels)
         scored = MaskedScores(recording, masks, fill, probability=self.score == "probability")
         shape = (len(recording.scores), *masks.shows.shape)
         found = torch.zeros(shape, device=maps.device)

@@ -52,11 +52,11 @@ class Surrogate(Method):
 
     samples: int = 1000
     segments: int = 50
-    fill: str = "mean"
+    baseline: str = "mean"
     score: str = "probability"
 
     def __post_init__(self) -> None:
-        check_baseline(self.fill)
+        check_baseline(self.baseline)
         check_score(self.score)
         check(self.samples >= 4, f"{self.name} needs at least four samples, not {self.samples}")
         check(self.segments >= 1, f"{self.name} needs a segment or more, not {self.segments}")
@@ -105,7 +105,7 @@ class Surrogate(Method):
         self, recording: Recording, masks: OnOff
     ) -> Float[Tensor, "questions pictures samples"]:
         pixels = recording.pixels.detach()
-        fill = baseline(self.fill, recording.model, pixels)
+        fill = baseline(self.baseline, recording.model, pixels)
         scored = MaskedScores(recording, masks, fill, probability=self.score == "probability")
         shape = len(recording.scores), len(pixels), masks.count
         scores = torch.zeros(shape, dtype=torch.float64)

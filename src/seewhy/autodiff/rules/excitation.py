@@ -37,7 +37,7 @@ from seewhy.autodiff.rules.composites import always, composite
 from seewhy.autodiff.rules.linear import for_linear, is_none, positive_part
 from seewhy.autodiff.rules.others import RELEVANCE, Pulled
 
-Residual = Literal["proportional", "ignore-skip"]
+Skip = Literal["proportional", "ignore-skip"]
 
 
 def excite() -> Rule:
@@ -77,7 +77,7 @@ def _excitation(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor], T
     return torch.where(is_none(excitation, op.z), 0, excitation), share
 
 
-def residual_sum(policy: Residual) -> Rule:
+def residual_sum(policy: Skip) -> Rule:
     """The sum of two terms that depend on the picture."""
 
     def rule(op: Operation, cotangent: Tensor) -> Pulled:
@@ -135,15 +135,15 @@ OTHERS = {
 
 
 @cache
-def excitation(residual: Residual) -> Rules:
+def excitation(skip: Skip) -> Rules:
     """Excitation everywhere."""
-    others = {**OTHERS, "sum": residual_sum(residual)}
+    others = {**OTHERS, "sum": residual_sum(skip)}
     return composite("excitation", [(always, excite())], others)
 
 
 @cache
-def contrastive_excitation(residual: Residual) -> Rules:
+def contrastive_excitation(skip: Skip) -> Rules:
     """The contrast next to the score, excitation below."""
-    others = {**OTHERS, "sum": residual_sum(residual)}
+    others = {**OTHERS, "sum": residual_sum(skip)}
     choices = [(next_to_score, contrast()), (always, excite())]
     return composite("contrastive-excitation", choices, others)
