@@ -444,6 +444,27 @@ def test_a_method_that_does_not_apply_is_skipped_with_its_reason(registry: None)
         panel["failing"]
 
 
+@pytest.mark.parametrize("when", ["requests", "attribute"])
+def test_a_method_that_fails_does_not_take_the_panel_with_it(when: str, registry: None):
+    case = NETWORKS["batch_norm"]
+    failing_method(ValueError("no\nway"), when)
+    panel = seewhy.compare(case.model(), case.pixels(), ["gradient", "failing", "grad-cam"])
+    assert [e.method for e in panel] == ["gradient", "grad-cam"]
+    reason = "failed with ValueError: no way (run it alone for the traceback)"
+    assert panel.skipped == (("failing", reason),)
+    alone = seewhy.explain(case.model(), case.pixels(), "gradient")
+    torch.testing.assert_close(panel["gradient"].heatmap, alone.heatmap)
+
+
+def test_a_network_that_fails_is_told_as_it_fails():
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise ZeroDivisionError("in the network")
+
+    with pytest.raises(ZeroDivisionError, match="in the network"):
+        seewhy.compare(Broken(), torch.rand(1, 3, 8, 8), ["gradient", "rise"])
+
+
 # The registry
 
 

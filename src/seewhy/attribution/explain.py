@@ -60,7 +60,7 @@ def explain(
     """
     chosen = as_method(method, **parameters)
     settings = Settings(seed, precision, batch_size)
-    panel = _compared(as_model(model), pictures, [chosen], target, settings, progress)
+    panel = _compared(as_model(model), pictures, [chosen], target, settings, progress, alone=True)
     for _, reason in panel.skipped:
         raise NotApplicable(reason)
     return panel.explanations[0]
@@ -133,6 +133,7 @@ def _compared(
     target: TargetLike,
     settings: Settings,
     report: Report | None,
+    alone: bool = False,
 ) -> Panel:
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
     if not len(batch):
@@ -142,26 +143,30 @@ def _compared(
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
     too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
     work = _Work(len(batch), len(asked), [0] * len(methods))
+    failures: list[Exception] = []
     while work.left():
         some, todo = work.next(sizer.together)
         tell = _telling(report, *work.progress(some, todo), len(asked) * len(todo))
         about = MultiTarget(tuple(question[some] for question in asked))
         named = {i: methods[i] for i in todo}
         new: dict[int, list[Explanation]] = defaultdict(list)
+        results = _explained(model, batch[some], named, about, hidden, settings, tell, alone)
         try:
-            for i, result in _explained(model, batch[some], named, about, hidden, settings, tell):
+            for i, result in results:
                 if isinstance(result, Explanation):
                     new[i].append(result)
                 else:
                     work.skipped[i] = result
         except Exception as error:
+            full = out_of_memory(error)
+            if isinstance(error, SeewhyError) or (alone and not full):
+                raise
             if not sizer.shrink(error):
-                if not out_of_memory(error):
-                    raise
-                work.give_up(todo, str(too_large))
+                work.give_up(todo, str(too_large) if full else _reason(error))
+                failures.append(too_large if full else error)
         work.add(new, some.stop)
-    if not work.parts and str(too_large) in work.skipped.values():
-        raise too_large
+    if not work.parts and failures:
+        raise failures[0]
     explanations = tuple(
         _in_order(work.parts.pop(i), sizer.note)  # let go of the parts as they are joined
         for i in sorted(work.parts)
@@ -218,7 +223,7 @@ class _Work:
                 parts[number].append(answer)
 
     def give_up(self, todo: Sequence[int], why: str) -> None:
-        """Memory does not hold these methods on one picture: try each alone, or skip it."""
+        """These methods fail together: try each alone, or skip the one that is."""
         if len(todo) > 1:
             self.alone = True
         else:
@@ -233,10 +238,12 @@ def _explained(
     hidden: Collection[Hidden],
     settings: Settings,
     tell: Callable[[int, str], Callable[[int, int], None]],
+    alone: bool,
 ) -> Iterator[tuple[int, Explanation | str]]:
     """Each method's answer to each question about one batch, or the reason why there is none.
 
-    Comes as (which method, answer), question by question; all draw on one forward.
+    Comes as (which method, answer), question by question; all draw on one forward. A method that
+    fails does not take others with it, unless it is `alone`: then its error is raised.
     """
     able: dict[int, Method] = {}
     requests: list[Request] = []
@@ -260,9 +267,11 @@ def _explained(
                 begun = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
-                except NotApplicable as reason:
+                except Exception as error:
+                    if out_of_memory(error) or (alone and not isinstance(error, NotApplicable)):
+                        raise
                     del able[i]
-                    yield i, str(reason)
+                    yield i, _reason(error)
                     continue
                 cost = Cost(
                     forwards=recording.cost.forwards,
@@ -272,6 +281,14 @@ def _explained(
                     shared=recording.cost.shared,
                 )
                 yield i, _explanation(methods[i], recording, attribution, batch, cost)
+
+
+def _reason(error: Exception) -> str:
+    """Why a method gives no map, in one line."""
+    if isinstance(error, SeewhyError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"failed with {type(error).__name__}: {said} (run it alone for the traceback)"
 
 
 def _in_order(parts: dict[int, list[Explanation]], note: str | None) -> Explanation:

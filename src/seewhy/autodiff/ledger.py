@@ -15,22 +15,18 @@ class Ledger:
 
     Each operation holds the ledger of the current pull, so the ledger need not know operations.
 
-    - `pictures`: the number of pictures in the batch. `picture_shape`: [channels, height, width].
+    - `pictures`: the number of pictures in the batch.
     - `constants`: the relevance absorbed by biases and other constants, per picture.
     - `arrived`: relevance that rules for the first layer assign directly to the pixels.
     - `last`: the linear operations nearest to the explained score.
     - `reference`: the operations of a reference forward pass, by kind and number.
-    - `through`: addresses of channels that relevance must pass through; a tuple has one per
-      picture.
     """
 
     pictures: int = 1
-    picture_shape: tuple[int, ...] = ()
     constants: Float[Tensor, " batch"] | None = None
     arrived: Float[Tensor, "batch channels height width"] | None = None
     last: frozenset[Hashable] = frozenset()
     reference: dict[tuple[str, int], Any] = field(default_factory=dict)
-    through: tuple[str | tuple[str, ...], ...] = ()
 
     def credit(self, shares: Tensor) -> None:
         """Add relevance absorbed by constants, given in the shape of an activation."""

@@ -34,7 +34,12 @@ from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operatio
 from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
+from seewhy.autodiff.operations.unruled import without_rule
+from seewhy.autodiff.prefix import Prefix
 from seewhy.autodiff.rules import GRADIENT, Rules
+from seewhy.support.batch_norm import keep_layout
+
+_RULED = frozenset({"linear", "product"})  # rule sets with these need a rule for every function
 
 Logged = tuple[Operation, GradientEdge]
 
@@ -44,6 +49,8 @@ class Tape(TorchFunctionMode):
 
     - `source`: the pixels. `layers`: the layer name of each weight, by the tensor's id.
     - `reads_input`: kinds whose input must be kept because a rule reads it.
+    - `seen`, `without_rule`: number of recorded calls per kind, and of calls to functions for which
+      no rule is known, by name.
     - `log`: maps some kinds to lists, to which their operations and graph edges are appended.
     """
 
@@ -58,6 +65,7 @@ class Tape(TorchFunctionMode):
         super().__init__()
         self.kinds = frozenset(kinds)
         self.seen: Counter[str] = Counter()
+        self.without_rule: Counter[str] = Counter()
         self.rules: Rules = GRADIENT
         self.ledger = Ledger()
         self._log = log or {}
@@ -96,8 +104,12 @@ class Tape(TorchFunctionMode):
                 return OPENED[func](*args, **kwargs)
         if _writes(func, args, kwargs):
             self._preserve(func, args, kwargs)
-        call = self._call_to_record(func, args, kwargs)
+        call, known = self._call_to_record(func, args, kwargs)
         result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
+        if not known and self.kinds & _RULED and _depends(result):
+            name = without_rule(func, args, kwargs)
+            if name:
+                self.without_rule[name] += 1
         if "linear" in self.kinds and isinstance(result, Tensor | tuple | list):
             _count_uses(args)
         return result
@@ -117,26 +129,35 @@ class Tape(TorchFunctionMode):
         sources: Sequence[Tensor] | Sequence[GradientEdge],
         rules: Rules = GRADIENT,
         ledger: Ledger | None = None,
+        start: tuple[GradientEdge, Tensor] | None = None,
     ) -> tuple[Tensor | None, ...]:
         """Differentiate the scalar `output` with respect to `sources` under `rules`.
 
-        The graph is kept. A source that `output` does not depend on gets None. Relevance that rules
-        do not pass on is recorded in `ledger`.
+        The graph is kept. A source that `output` does not depend on gets None. With `start`, an
+        edge in the graph and its cotangent, only the part before that edge is differentiated.
+        Relevance that rules do not pass on is recorded in `ledger`.
         """
         self.rules, self.ledger = rules, ledger or Ledger()
         self.ledger.last = frozenset(linear_operations(output))
         try:
-            return torch.autograd.grad(output, sources, retain_graph=True, allow_unused=True)
+            end: Any  # autograd takes either
+            end, cotangent = start or (output, None)
+            return torch.autograd.grad(
+                [end], sources, cotangent, retain_graph=True, allow_unused=True
+            )
         finally:
             self.ledger.last = frozenset()
             self.rules, self.ledger = GRADIENT, Ledger()
 
-    def _call_to_record(self, func: Callable, args: tuple, kwargs: dict) -> Call | None:
+    def _call_to_record(
+        self, func: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Call | None, bool]:
+        """Return the call, if its kind is to be recorded, and whether it has any kind at all."""
         function = FUNCTIONS.get(func)
-        if function is None:
-            return None
-        call = function.bind(args, kwargs)
-        return call if call is not None and call.kind in self.kinds else None
+        call = None if function is None else function.bind(args, kwargs)
+        if call is None:
+            return None, False
+        return call if call.kind in self.kinds else None, True
 
     def _run(self, call: Call, func: Callable, args: tuple, kwargs: dict) -> Any:
         number = self._calls[call.kind]
@@ -182,6 +203,8 @@ class Tape(TorchFunctionMode):
         operation.depths = tuple(self._ways.depth(t) for t in given)
         operation.depth = max(operation.depths) + isinstance(operation, Linear)
         operation.reads_picture = any(self._ways.short(t) for t in given)
+        if isinstance(operation, Linear) and operation.reads_picture and operation.depth == 1:
+            operation.prefix = self._prefix(given[0])
         if call.kind == "product":
             operation.makers = tuple(maker(t) for t in given)
         if call.kind == "batch norm":
@@ -192,6 +215,24 @@ class Tape(TorchFunctionMode):
         for storage in storages:
             self._stored[storage].append(operation)
         return operation
+
+    def _prefix(self, read: Tensor) -> Prefix:
+        """Return the path from the pixels to the tensor `read`, differentiated without rules."""
+        assert self._source is not None
+        edge, pixels = get_gradient_edge(read), self._source
+
+        def back(cotangent: Tensor, again: bool) -> Tensor:
+            self.rules, self.ledger, before = GRADIENT, Ledger(), (self.rules, self.ledger)
+            try:
+                (pulled,) = torch.autograd.grad(
+                    [edge], [pixels], [cotangent],
+                    retain_graph=True, create_graph=again, materialize_grads=True,
+                )  # fmt: skip
+            finally:
+                self.rules, self.ledger = before
+            return pulled
+
+        return Prefix(back, pixels.detach(), read.detach())
 
     def _operation(
         self, call: Call, inputs: tuple[Tensor, ...], output: Tensor, number: int
@@ -238,6 +279,8 @@ class _Intercepted(torch.autograd.Function):
         with torch.set_grad_enabled(not no_graph):
             inputs = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
             output = call.compute(*inputs)
+            if call.kind in ("batch norm", "norm"):
+                keep_layout(output)
         if no_graph and not tape.reads_input(call.kind):
             inputs = ()
         ctx.tape = tape
@@ -275,6 +318,12 @@ def stands_for(new: Tensor, old: Tensor) -> None:
     operation = made_by(old)
     if operation is not None:
         Tape._mark(new, operation)
+
+
+def _depends(result: Any) -> bool:
+    """Return whether a result, or the first of several, depends on the picture."""
+    first = result[0] if isinstance(result, tuple | list) and result else result
+    return isinstance(first, Tensor) and first.requires_grad
 
 
 def _count_uses(args: tuple) -> None:

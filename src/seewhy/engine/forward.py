@@ -5,7 +5,7 @@ graph is built before the shallowest layer that somebody reads, so Grad-CAM cost
 backward of the head.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -15,13 +15,13 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from seewhy.autodiff.operations import Linear, Operation
 from seewhy.autodiff.tape import Logged, Tape, made_by, stands_for
+from seewhy.engine.gates import Gate
 from seewhy.engine.inference import Inference, prepare
 from seewhy.engine.requests import ATTENTION, INPUT, NO_LAYER, Request, place_of
 from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.models.addresses import Address
 from seewhy.models.edits import not_as_a_batch
 from seewhy.models.hooks import OutputHook, hooked
-from seewhy.models.layers import LayerGraph
 from seewhy.models.model import Model
 from seewhy.targets.questions import hidden_of
 from seewhy.targets.scores import Outputs, Score, resolve, watching
@@ -36,7 +36,8 @@ class Forward:
     - `pixels`: what went in, [batch, channels, height, width] in [0, 1]. - `outputs`, `logits`:
       what came out. - `scores`: the explained number of each picture, for each question.
     - `values`: the raw output at each requested place. - `sources`: where in the autograd graph
-      those places are. - `made`: the operations that put them out.
+      those places are. - `made`: the operations that put them out. - `gates`: the layers that a
+      pull may be asked to pass at named channels only, in the order in which they ran.
     - `pulled`: (place, rules) of each gradient that was requested. - `watched`: hidden layers that
       are asked about.
     """
@@ -57,6 +58,7 @@ class Forward:
         self.sources: dict[str, GradientEdge] = {}
         self.made: dict[str, Operation | None] = {}
         self.softmaxes: list[Logged] = []
+        self.gates: dict[Address, Gate] = {}
         self._gates = {place_of(p) for r in requests for p in r.through}
         self._inference: Inference | None = None
         model.choose_memory_format(pixels)
@@ -157,7 +159,7 @@ class Forward:
         def hook(tensor: Tensor, call: int) -> Tensor | None:
             made = made_by(tensor)
             if call in gates and tensor.requires_grad:
-                tensor.register_hook(self._restriction(gates[call], tensor.shape, made))
+                self.gates[gates[call]] = Gate(get_gradient_edge(tensor), tensor.shape, made)
             here = [at for at in wanted if calls[at] == call]
             if not here:
                 return None
@@ -176,7 +178,7 @@ class Forward:
             begun = start.clone()
             stands_for(begun, tensor)
             if call in gates:
-                begun.register_hook(self._restriction(gates[call], tensor.shape, made))
+                self.gates[gates[call]] = Gate(get_gradient_edge(begun), tensor.shape, made)
             return begun
 
         def unwatched(tensor: Tensor, call: int) -> Tensor | None:
@@ -184,37 +186,3 @@ class Forward:
                 return hook(tensor, call)
 
         return unwatched
-
-    def _restriction(
-        self, gate: Address, shape: torch.Size, made: Operation | None
-    ) -> Callable[[Tensor], Tensor | None]:
-        """A hook that lets cotangents pass only at the channels that a pull goes through.
-
-        The graph keeps it, so it does not keep the recording, which would hold both in a circle.
-        """
-        tape, layer_graph = self.tape, self.layer_graph
-        assert layer_graph is not None
-
-        def restrict(cotangent: Tensor) -> Tensor | None:
-            here = [one for one in tape.ledger.through if place_of(one) == gate]
-            if not here:
-                return None
-            mask = torch.zeros(shape, dtype=cotangent.dtype, device=cotangent.device)
-            for one in here:
-                _open(mask, one, layer_graph)
-            restricted = cotangent * mask
-            if isinstance(made, Linear):
-                made.restrict(mask, cotangent, restricted)
-            return restricted
-
-        return restrict
-
-
-def _open(mask: Tensor, one: str | tuple[str, ...], layer_graph: LayerGraph) -> None:
-    """Set the mask to 1 at the channel, or at each picture's own."""
-    if isinstance(one, str):
-        mask[layer_graph.index(Address.parse(one))] = 1
-        return
-    for picture, at in enumerate(one):
-        first, *rest = layer_graph.index(Address.parse(at))
-        mask[picture][(first, *rest) if first is ... else tuple(rest)] = 1

@@ -1,5 +1,6 @@
 """The explained score pulled back through a recorded forward pass."""
 
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import zip_longest
 
@@ -12,8 +13,9 @@ from seewhy.autodiff.ledger import Ledger
 from seewhy.autodiff.operations import Linear
 from seewhy.autodiff.rules import Rules
 from seewhy.engine.forward import Forward
-from seewhy.engine.requests import INPUT, Through
+from seewhy.engine.requests import INPUT, Through, place_of
 from seewhy.errors import NotApplicable, SeewhyError
+from seewhy.models.addresses import Address
 from seewhy.targets.scores import Score
 
 
@@ -56,35 +58,75 @@ class Pulls:
         """
         key = (at, rules, through)
         if key not in self._relevances:
-            pixels = self.forward.pixels
-            shape = tuple(pixels.shape[1:])
-            ledger = Ledger(pictures=len(pixels), picture_shape=shape, through=through)
-            gradient = self.pull_to(at, rules, ledger)
+            ledger = Ledger(pictures=len(self.forward.pixels))
+            gradient = self.pull_to(at, rules, ledger, through)
             self._relevances[key] = self._relevance(at, gradient, ledger), ledger
         return self._relevances[key]
 
-    def pull_to(self, at: str, rules: Rules, ledger: Ledger) -> Tensor:
-        """One backward to one place, with books of its own."""
-        source = [self.forward.sources[at]] if at in self.forward.sources else []
-        (gradient,) = self.pull(source, rules, ledger) or [None]
+    def pull_to(self, at: str, rules: Rules, ledger: Ledger, through: Through = ()) -> Tensor:
+        """One backward to one place, with books of its own, that passes channels of layers.
+
+        Raises NotApplicable where the score does not depend on the place by way of those layers.
+        """
+        if self.forward.tape.without_rule:
+            names = ", ".join(f"torch's {name}" for name in sorted(self.forward.tape.without_rule))
+            raise NotApplicable(
+                f"{self.forward.model.name} runs {names}, for which {rules.name} has no rule; a "
+                "method that needs the gradient alone can be used instead"
+            )
+        channels: dict[Address, list[str | tuple[str, ...]]] = defaultdict(list)
+        for one in through:
+            channels[place_of(one)].append(one)
+        # From the last to the first that ran; those that did not run in the graph say so.
+        ran = [place for place in reversed(self.forward.gates) if place in channels]
+        start = None
+        for place in [*(place for place in channels if place not in ran), *ran]:
+            gate, layer_graph = self.forward.gates.get(place), self.forward.layer_graph
+            cotangent = self._pulled(gate and gate.edge, rules, ledger, start)
+            if cotangent is None or gate is None or layer_graph is None:
+                raise NotApplicable(self._not_passed(str(place), start is not None))
+            restricted = gate.restricted(cotangent, channels[place], layer_graph)
+            start = gate.edge, restricted
+        gradient = self._pulled(self.forward.sources.get(at), rules, ledger, start)
         if gradient is None:
-            raise NotApplicable(self.score.independent_of(at))
+            raise NotApplicable(self._not_passed(at, start is not None))
         return gradient
 
     def pull(
-        self, sources: Sequence[GradientEdge], rules: Rules, ledger: Ledger | None = None
+        self,
+        sources: Sequence[GradientEdge],
+        rules: Rules,
+        ledger: Ledger | None = None,
+        start: tuple[GradientEdge, Tensor] | None = None,
     ) -> Sequence[Tensor | None]:
-        """One backward to several places; nothing where the score depends on none."""
+        """One backward to several places; nothing where the score depends on none.
+
+        `start`: a place and its cotangent, to begin there instead of at the score.
+        """
         score = self.explained.sum()
         if not score.requires_grad or not sources:
             return []
         try:
-            return self.forward.tape.pull(score, sources, rules, ledger)
+            return self.forward.tape.pull(score, sources, rules, ledger, start)
         except CheckpointError:
             raise SeewhyError(
                 f"{self.forward.model.name} runs its layers under activation checkpointing, into "
                 "which nothing can be read; turn it off for the explanation"
             ) from None
+
+    def _pulled(
+        self,
+        source: GradientEdge | None,
+        rules: Rules,
+        ledger: Ledger,
+        start: tuple[GradientEdge, Tensor] | None,
+    ) -> Tensor | None:
+        return next(iter(self.pull([source] if source else [], rules, ledger, start)), None)
+
+    def _not_passed(self, at: str, restricted: bool) -> str:
+        """Why there is nothing at a place."""
+        reason = self.score.independent_of(at)
+        return f"{reason} by way of the channels named in through" if restricted else reason
 
     def _relevance(self, at: str, gradient: Tensor, ledger: Ledger) -> Tensor:
         forward = self.forward

@@ -23,6 +23,7 @@ from seewhy.models.edits import Edit, editors
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import LayerGraph, trace_layers
 from seewhy.models.session import borrowed, device_of
+from seewhy.support.batch_norm import keep_layout
 
 _UNWATCHED = nullcontext()
 
@@ -130,7 +131,7 @@ class Model:
         self.choose_memory_format(pixels)
         normal = self.normalised(pixels)
         with watched:
-            return logits_of(self.net(normal), len(pixels))
+            return keep_layout(logits_of(self.net(normal), len(pixels)))
 
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.

@@ -150,7 +150,7 @@ def test_equal_parameters_give_the_same_rule_set():
     ):
         assert make(0.5) is make(0.5) is not make(0.25)
     box = composites.epsilon_gamma_box
-    assert box((0.0,), (1.0,), 0.5) is box((0.0,), (1.0,), 0.5) is not box((0.0,), (2.0,), 0.5)
+    assert box(0.5, 1e-6) is box(0.5, 1e-6) is not box(0.25, 1e-6)
 
 
 # One's own

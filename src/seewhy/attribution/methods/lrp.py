@@ -192,6 +192,4 @@ class LRPEpsilonGammaBox(LRP):
 
     def rules(self, model: Model) -> Rules:
         """gamma for convolutions, epsilon for dense layers, z-box for the first."""
-        black, white = ((level - model.mean) / model.std for level in (0, 1))
-        low, high = (tuple(v.flatten().tolist()) for v in (black, white))
-        return composites.epsilon_gamma_box(low, high, self.gamma, self.epsilon)
+        return composites.epsilon_gamma_box(self.gamma, self.epsilon)

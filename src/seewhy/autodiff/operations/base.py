@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.prefix import Prefix
 
 Compute = Callable[..., Tensor]
 Arguments = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Operation:
     - `depth`: linear operations on the longest path from the pixels, including this one.
     - `reads_picture`: whether some path from the pixels has no linear operation before this one.
     - `ledger`: the ledger of the current pull.
+    - `prefix`: the path from the pixels, if no path has a linear operation before this one.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Operation:
     makers: tuple["Operation | None", ...] = ()  # the producer of each input, ignoring views
     uses: int = 0  # number of calls that read the output
     ledger: Ledger = field(default_factory=Ledger)
+    prefix: Prefix | None = None
 
     def __post_init__(self) -> None:
         self.x = tuple(t.detach() for t in self.inputs)

@@ -1,4 +1,4 @@
-"""Operations without a relevance rule, which DeepLIFT records to compare two forward passes.
+"""Functions of each number separately, and a few reductions other than norms and softmax.
 
 "elementwise"      applied to each number separately: powers, roots, logarithms, PReLU, other clamps
 "log softmax"      the last layer of some classifiers
@@ -17,7 +17,7 @@ from seewhy.autodiff.operations.base import Arguments, Compute, Function, always
 
 _UNARY = (
     "abs", "acos", "arctan", "asin", "atan", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
-    "log", "log10", "log1p", "log2", "reciprocal", "sin", "sinh", "sqrt", "square", "tan",
+    "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "square", "tan",
 )  # fmt: skip
 
 
@@ -141,6 +141,7 @@ ELEMENTWISE_FUNCTIONS |= {
     F.hardshrink: Function(_hardshrink, _ELEMENTWISE),
     F.softshrink: Function(_softshrink, _ELEMENTWISE),
     F.threshold: Function(_threshold, _ELEMENTWISE),
+    torch.threshold: Function(_threshold, _ELEMENTWISE),
     F.log_softmax: Function(_log_softmax, always("log softmax")),
     torch.linalg.vector_norm: Function(_vector_norm, _if_euclidean("ord"), operands=("x",)),
 }

@@ -59,10 +59,42 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
     return values * gates.sigmoid()
 
 
+def _addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    return input + value * (tensor1 * tensor2)
+
+
+def _addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    return input + value * (tensor1 / tensor2)
+
+
+def _baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    product = alpha * torch.bmm(batch1, batch2)
+    return product if beta == 0 else beta * input + product
+
+
+def _logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """Compute log sum exp x as x_k - (log softmax x)_k, which holds for any k; here the first."""
+    dims = [dim] if isinstance(dim, int) else list(dim)
+    dims = [d % input.ndim for d in dims]
+    flat = input.movedim(dims, list(range(-len(dims), 0))).flatten(-len(dims))
+    summed = (flat - torch.log_softmax(flat, -1))[..., 0]
+    for d in sorted(dims) if keepdim else ():
+        summed = summed.unsqueeze(d)
+    return summed
+
+
+_COMPOSED = (F.normalize, F.local_response_norm, F.softmin, F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
+
 # Fused attention, for example, exposes neither its matrix products nor its softmax.
 OPENED: dict[Callable, Callable[..., Any]] = {
     F.glu: _glu,
-    **{f: _without_dispatch(f) for f in (F.normalize, F.local_response_norm, F.softmin)},
+    **{f: _without_dispatch(f) for f in _COMPOSED},
+    **dict.fromkeys([torch.addcmul, Tensor.addcmul], _addcmul),
+    **dict.fromkeys([torch.addcdiv, Tensor.addcdiv], _addcdiv),
+    **dict.fromkeys([torch.baddbmm, Tensor.baddbmm], _baddbmm),
+    **dict.fromkeys([torch.logsumexp, Tensor.logsumexp], _logsumexp),
     F.scaled_dot_product_attention: _attention,
     torch.ops.aten.scaled_dot_product_attention.default: _attention,
     F.multi_head_attention_forward: _without_dispatch(F.multi_head_attention_forward),  # type: ignore[arg-type]

@@ -38,6 +38,20 @@ def _celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return F.celu(input, alpha)
 
 
+def _rrelu(
+    input: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    return F.leaky_relu(input, (lower + upper) / 2)
+
+
+def _in_evaluation(arguments: Any) -> str | None:
+    return None if arguments.get("training") else "activation"
+
+
 def _softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     return F.softplus(input, beta, threshold)
 
@@ -83,13 +97,15 @@ def _activations_in_place(pure: Callable, *functions: Callable) -> dict[Callable
 
 
 _SIGMOID, _HARDSIGMOID, _RSQRT = _unary(torch.sigmoid), _unary(F.hardsigmoid), _unary(torch.rsqrt)
-GATES = frozenset([_SIGMOID, _HARDSIGMOID, _RSQRT])
+_RECIPROCAL = _unary(torch.reciprocal)
+GATES = frozenset([_SIGMOID, _HARDSIGMOID, _RSQRT, _RECIPROCAL])
 
 POINTWISE_FUNCTIONS: dict[Callable, Function] = {
     **_activations(_SIGMOID, torch.sigmoid, Tensor.sigmoid, F.sigmoid, aten.sigmoid.default),
     **_activations_in_place(_SIGMOID, torch.sigmoid_, Tensor.sigmoid_),
     **_activations(_HARDSIGMOID, F.hardsigmoid, aten.hardsigmoid.default),
     **_activations(_RSQRT, torch.rsqrt, Tensor.rsqrt),
+    **_activations(_RECIPROCAL, torch.reciprocal, Tensor.reciprocal),
     **_activations(_unary(torch.tanh), torch.tanh, Tensor.tanh, F.tanh, aten.tanh.default),
     **_activations_in_place(_unary(torch.tanh), torch.tanh_, Tensor.tanh_),
     **_activations(_gelu, F.gelu, aten.gelu.default),
@@ -97,9 +113,17 @@ POINTWISE_FUNCTIONS: dict[Callable, Function] = {
     **_activations(_unary(F.mish), F.mish),
     **_activations(_unary(F.hardswish), F.hardswish, aten.hardswish.default),
     **_activations(_unary(F.selu), F.selu, torch.selu),
+    **_activations_in_place(_unary(F.selu), F.selu_, torch.selu_),
     **_activations(_elu, F.elu, aten.elu.default),
+    **_activations_in_place(_elu, F.elu_),
     **_activations(_celu, F.celu, torch.celu),
+    **_activations_in_place(_celu, F.celu_, torch.celu_),
     **_activations(_leaky_relu, F.leaky_relu, aten.leaky_relu.default),
+    **_activations_in_place(_leaky_relu, F.leaky_relu_),
+    **{
+        function: Function(_rrelu, _in_evaluation, in_place=function in (F.rrelu_, torch.rrelu_))
+        for function in (F.rrelu, torch.rrelu, F.rrelu_, torch.rrelu_)
+    },
     **_activations(_softplus, F.softplus),
     **dict.fromkeys(
         [F.softmax, torch.softmax, Tensor.softmax, aten.softmax.int],

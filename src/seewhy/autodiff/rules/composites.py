@@ -17,12 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from seewhy.autodiff.operations import Linear, Operation
 from seewhy.autodiff.rules.base import Rule, Rules
-from seewhy.autodiff.rules.linear import STABILISER, alpha_beta, epsilon, flat, gamma, z_box, z_plus
+from seewhy.autodiff.rules.linear import (
+    STABILISER,
+    alpha_beta,
+    epsilon,
+    flat,
+    gamma,
+    pixel_box,
+    z_plus,
+)
 from seewhy.autodiff.rules.others import RELEVANCE
 
 Condition = Callable[[Linear], bool]
@@ -115,22 +122,16 @@ def epsilon_alpha2_beta1_flat(small: float = STABILISER) -> Rules:
 
 
 @cache
-def epsilon_gamma_box(
-    low: tuple[float, ...],
-    high: tuple[float, ...],
-    strength: float = 0.25,
-    small: float = STABILISER,
-) -> Rules:
-    """Use gamma for convolutions, epsilon for dense layers, and z-box for the first convolution.
+def epsilon_gamma_box(strength: float = 0.25, small: float = STABILISER) -> Rules:
+    """Use gamma for convolutions, epsilon for dense layers, and z-box for the first convolutions.
 
-    `low`, `high`: the smallest and largest possible input of the first layer, per channel.
+    These are the convolutions that no other linear operation precedes: they have a `prefix`.
     """
-    black, white = (torch.tensor(values).view(-1, 1, 1) for values in (low, high))
-    first: Condition = lambda op: is_convolution(op) and reads_picture(op)  # noqa: E731
+    first: Condition = lambda op: is_convolution(op) and op.prefix is not None  # noqa: E731
     return composite(
         "epsilon-gamma-box",
         [
-            (first, z_box(black, white, small)),
+            (first, pixel_box(0.0, 1.0, small)),
             (is_convolution, gamma(strength, small)),
             (always, epsilon(small)),
         ],

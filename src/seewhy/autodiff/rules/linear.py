@@ -147,14 +147,37 @@ def z_box(low: Tensor | float, high: Tensor | float, stabiliser: float = STABILI
     Both bounds are broadcast with the input.
     """
 
+    def ends(op: Linear) -> tuple[Tensor, Tensor]:
+        x = op.input
+        lowest, highest = (torch.as_tensor(v).to(x).expand_as(x) for v in (low, high))
+        return lowest, highest
+
+    return _between(ends, stabiliser)
+
+
+def pixel_box(low: float = 0.0, high: float = 1.0, stabiliser: float = STABILISER) -> Rule:
+    """Apply the z-box rule with the input range that pixels between `low` and `high` produce.
+
+    The operation must have a `prefix`, which accounts for normalisation, padding, resizing and
+    similar operations before it.
+    """
+
+    def ends(op: Linear) -> tuple[Tensor, Tensor]:
+        assert op.prefix is not None
+        return op.prefix.box(low, high)
+
+    return _between(ends, stabiliser)
+
+
+def _between(ends: Callable[[Linear], tuple[Tensor, Tensor]], stabiliser: float) -> Rule:
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
         x, weight = op.input, op.weight
-        lowest, highest = (torch.as_tensor(v).to(x).expand_as(x[:1]) for v in (low, high))
-        at_low, share_low = op.with_weights(weight.clamp(min=0), input=lowest.expand_as(x))
-        at_high, share_high = op.with_weights(weight.clamp(max=0), input=highest.expand_as(x))
+        low, high = ends(op)
+        at_low, share_low = op.with_weights(weight.clamp(min=0), input=low)
+        at_high, share_high = op.with_weights(weight.clamp(max=0), input=high)
         z = op.z - _with_bias(op, torch.zeros_like(op.z), op.bias) - at_low - at_high
         s = op.z * cotangent / stabilised(z, stabiliser)
-        relevance = x * op.transposed(s) - lowest * share_low(s) - highest * share_high(s)
+        relevance = x * op.transposed(s) - low * share_low(s) - high * share_high(s)
         return _as_cotangent(op, relevance)
 
     return for_linear(rule)
@@ -258,10 +281,14 @@ def _boosted(bias: Tensor | None, gamma: float, sign: int) -> Tensor | None:
 def _as_cotangent(op: Linear, relevance: Tensor) -> Tensor:
     """Convert relevance that does not vanish with x to a cotangent, by dividing by x.
 
-    On the pixels it is recorded as arrived instead, so that zero pixels keep theirs. In deeper
-    layers, inputs of zero cannot pass relevance on.
+    Operations with a `prefix` assign it directly to the pixels instead, so that zero pixels keep
+    theirs. In deeper layers, inputs of zero cannot pass relevance on; it is credited to constants.
     """
-    if op.reads_picture and relevance.shape[1:] == op.ledger.picture_shape:
-        op.ledger.arrive(relevance)
+    if op.prefix is not None:
+        on_pixels, of_constants = op.prefix.on_pixels(relevance)
+        op.ledger.arrive(on_pixels)
+        op.ledger.credit(of_constants)
         return torch.zeros_like(relevance)
-    return torch.where(op.input == 0, 0, relevance / op.input)
+    zero = op.input == 0
+    op.ledger.credit(torch.where(zero, relevance, 0))
+    return torch.where(zero, 0, relevance / op.input)

@@ -2,10 +2,11 @@
 
     batch norm   folded into the preceding linear operation, else affine
     norm         the standard deviation is constant (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
-    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clipped rectifiers)
+    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clamps, powers, roots)
     product      half of R to each factor; with a gate, all of it to the other factor
     quotient     the divisor is constant
     softmax      Taylor: R = x * gradient; the remainder is recorded in the ledger
+    variance     half of the gradient, because a square would double the relevance
     shift        a term or token that does not depend on the picture absorbs its share
 
 AttnLRP, Achtibat et al. 2024, arXiv 2402.05602 (softmax, products, norms, activations);
@@ -58,13 +59,25 @@ def activation(operation: Operation, cotangent: Tensor) -> Pulled:
     return (cotangent * torch.where(zero, 0, y / x),)
 
 
+def halved(operation: Operation, cotangent: Tensor) -> Pulled:
+    """Return half the gradient of a quadratic function, since x * gradient is twice its value."""
+    return tuple(None if p is None else p / 2 for p in operation.gradient(cotangent))
+
+
 def product(operation: Operation, cotangent: Tensor) -> Pulled:
     """Give all relevance to the factor that is not a gate; without a gate, half to each."""
     pulled = operation.gradient(cotangent)
-    gates = [maker is not None and maker.function.pure in GATES for maker in operation.makers]
+    gates = [maker is not None and is_gate(maker) for maker in operation.makers]
     if any(gates) and not all(gates):
         return tuple(None if gate else p for gate, p in zip(gates, pulled, strict=True))
     return tuple(None if p is None else p / 2 for p in pulled)
+
+
+def is_gate(operation: Operation) -> bool:
+    """Return whether the output is only a scale factor: of a sigmoid, reciprocal or 1 / root."""
+    exponent = operation.arguments.get("exponent", 0)
+    divides = isinstance(exponent, int | float) and exponent < 0
+    return operation.function.pure in GATES or divides
 
 
 def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
@@ -82,8 +95,11 @@ RELEVANCE: dict[str, Rule] = {
     "norm": held,
     "activation": activation,
     "clipped relu": activation,
+    "elementwise": activation,
     "product": product,
     "quotient": held,
     "softmax": taylor,
+    "log softmax": taylor,
+    "variance": halved,
     "shift": taylor,
 }
