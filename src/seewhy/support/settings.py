@@ -29,7 +29,7 @@ class Settings:
                 f"precision must be 'full' or 'fast' (bfloat16), got {self.precision!r}"
             )
         if self.most is not None and not (isinstance(self.most, int) and self.most >= 1):
-            raise SeewhyError(f"the batch size must be at least 1, got {self.most}")
+            raise SeewhyError(f"a batch must have at least one picture, got {self.most}")
         if not (isinstance(self.seed, int) and 0 <= self.seed <= LARGEST_SEED):
             raise SeewhyError(
                 f"the seed must be an integer from 0 to {LARGEST_SEED}, got {self.seed}"
