@@ -145,7 +145,7 @@ def test_a_device_that_is_not_there(here, seewhy):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 @pytest.mark.parametrize("command", ["explain dog.jpg", "compare dog.jpg"])
 def test_a_folder_that_cannot_be_written_to(command, here, seewhy):
-    seewhy(f"{command} -o /proc/dog.png").refused("cannot write /proc/dog.png", "rights")
+    seewhy(f"{command} -o /proc/dog.png").refused("cannot write /proc/dog.png", "permissions")
 
 
 def test_a_folder_without_the_right_to_write(here, seewhy):
@@ -153,7 +153,7 @@ def test_a_folder_without_the_right_to_write(here, seewhy):
     locked.mkdir(mode=0o500)
     if os.access(locked, os.W_OK):
         pytest.skip("this user may write everywhere")
-    seewhy("explain dog.jpg -o locked/dog.png").refused("locked/dog.png", "rights")
+    seewhy("explain dog.jpg -o locked/dog.png").refused("locked/dog.png", "permissions")
 
 
 def test_a_disk_that_fills_up_leaves_nothing(here, seewhy, monkeypatch):

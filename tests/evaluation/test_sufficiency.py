@@ -90,7 +90,7 @@ def test_memory_that_runs_out(explained, monkeypatch):
     assert torch.allclose(curve.kept, expected, atol=1e-5)
     assert curve.notes[-1] == "memory ran out at batches of 4; went on with 2"
     room = 0
-    with pytest.raises(seewhy.SeewhyError, match="memory does not hold"):
+    with pytest.raises(seewhy.SeewhyError, match="ran out of memory"):
         seewhy.sufficiency_curve(model, e)
 
 

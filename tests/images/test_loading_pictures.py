@@ -306,7 +306,7 @@ def test_an_unreadable_folder_is_named(tmp_path):
 
 
 def test_an_address_is_not_a_file():
-    with pytest.raises(SeewhyError, match="is an address; download it"):
+    with pytest.raises(SeewhyError, match="is a web address; download"):
         load_picture("https://example.org/dog.jpg")
 
 

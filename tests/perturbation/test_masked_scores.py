@@ -185,7 +185,7 @@ def test_memory_that_runs_out_is_survived_and_told(method: str, most: int):
 def test_no_memory_for_a_single_picture_is_an_error(method: str):
     model, log, pixels = gated()
     log.left = 2  # the recorded forward, and a try at the folded network
-    with pytest.raises(seewhy.SeewhyError, match="memory does not hold"):
+    with pytest.raises(seewhy.SeewhyError, match="ran out of memory"):
         run(model, pixels[:1], method, batch_size=1)
 
 

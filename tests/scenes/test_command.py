@@ -17,7 +17,7 @@ def test_a_contact_sheet_is_written_whole(tmp_path, capsys):
 def test_speed_is_printed_for_both(capsys):
     main(["--speed", "--size", "8"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and all("pictures of 8 px a second" in line for line in lines)
+    assert len(lines) == 2 and all("pictures of 8 px per second" in line for line in lines)
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

@@ -61,7 +61,7 @@ def test_a_size_below_one_pixel_is_refused(size):
 
 
 def test_an_object_without_extent_is_refused():
-    with pytest.raises(SeewhyError, match="object_scale expected numbers above 0, got -1"):
+    with pytest.raises(SeewhyError, match="object_scale must be positive, got -1"):
         render(sample(2, 0).replace(object_scale=torch.tensor([0.3, -1.0])))
 
 

@@ -1,1 +1,1 @@
-"""One forward pass, many backward passes: the tape, the operations it records and their rules."""
+"""Record one forward pass and run many backward passes: tape, recorded operations and rules."""

@@ -1,7 +1,8 @@
-"""The attention matrices of a forward: which of its softmaxes they are, and how they lie.
+"""Find the attention matrices of a forward pass among its softmaxes, and their layout.
 
-Attention is softmax(scores) values: a softmax whose result, as it is, is a factor of a matrix
-product. A softmax over classes, over space or of gates is none, because no such product reads it.
+Attention is softmax(scores) @ values: a softmax whose output is, unchanged, a factor of a matrix
+product. A softmax over classes, over space or of gates is not attention, because no matrix product
+reads it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +18,16 @@ from seewhy.autodiff.operations.products import MATRIX_PRODUCTS
 from seewhy.autodiff.tape import Logged
 from seewhy.errors import NotApplicable
 
-_PLAIN_PRODUCTS = ("MmBackward", "BmmBackward", "BaddbmmBackward")  # those that nobody watched
+_PLAIN_PRODUCTS = ("MmBackward", "BmmBackward", "BaddbmmBackward")  # products that are not recorded
 
 
 def attentions(score: Tensor, softmaxes: Sequence[Logged]) -> list[Logged]:
-    """Those of the softmaxes that are attention and that the score depends on, first to last.
+    """Return the softmaxes that are attention and that the score depends on, in forward order.
 
-    Raises NotApplicable where attention cannot be told apart from what is done to it, and where
-    one does not follow on the other.
+    Raises NotApplicable if the attention is modified before it is used, or if the attention layers
+    do not form a sequence.
     """
-    nodes = list(_ways_to(score.grad_fn))
+    nodes = list(_ancestors(score.grad_fn))
     reached = set(nodes)
     multiplied = {
         made_at(before)
@@ -34,30 +35,34 @@ def attentions(score: Tensor, softmaxes: Sequence[Logged]) -> list[Logged]:
         if _is_matrix_product(node)
         for before, _ in node.next_functions
     }
-    asked = [one for one in softmaxes if one[1].node in reached and one[0].y.ndim > 2]
-    found = [one for one in asked if one[0] in multiplied]
-    others = [operation for operation, _ in asked if operation not in multiplied]
-    if found and any(_is_square(operation) for operation in others):
+    candidates = [
+        (operation, edge)
+        for operation, edge in softmaxes
+        if edge.node in reached and operation.y.ndim > 2
+    ]
+    attention = [logged for logged in candidates if logged[0] in multiplied]
+    others = [operation for operation, _ in candidates if operation not in multiplied]
+    if attention and any(_is_square(operation) for operation in others):
         raise NotApplicable(
-            "some of its attention is changed after the softmax (heads mixed, gates), and what "
-            "values are multiplied with cannot be seen"
+            "some of its attention is modified after the softmax (mixed heads, gates), so the "
+            "matrix that multiplies the values is not available"
         )
-    for (_, earlier), (_, later) in pairwise(found):
-        if earlier.node not in _ways_to(later.node):
+    for (_, earlier), (_, later) in pairwise(attention):
+        if earlier.node not in _ancestors(later.node):
             raise NotApplicable(
-                "its attention layers do not follow one on another: they run side by side, or "
-                "each picture has its own"
+                "its attention layers do not form a sequence: they run in parallel, or "
+                "separately for each picture"
             )
-    return found
+    return attention
 
 
 def per_picture(
     values: Tensor, operation: Operation, pictures: int
 ) -> Float[Tensor, "pictures heads queries keys"]:
-    """An attention matrix, or its gradient, with one row for each query.
+    """Return an attention matrix, or its gradient, in the standard layout, as float32.
 
-    Heads may be folded into the batch, and keys may lie in rows. Raises NotApplicable where the
-    batch holds parts of pictures.
+    Heads may be folded into the batch, and the matrix may be transposed. Raises NotApplicable if
+    the batch axis holds parts of pictures, such as windows.
     """
     if operation.arguments["dim"] % values.ndim == values.ndim - 2:
         values = values.transpose(-1, -2)
@@ -65,14 +70,14 @@ def per_picture(
         values = values.unflatten(0, (pictures, -1))
     if values.ndim != 4 or len(values) != pictures:
         raise NotApplicable(
-            f"its attention lies as {tuple(values.shape)} for {pictures} pictures: it sees "
-            "windows or other parts of a picture one by one"
+            f"its attention has the shape {tuple(values.shape)} for {pictures} pictures: it works "
+            "on windows or other parts of a picture separately"
         )
     return values.float()
 
 
-def _ways_to(node: Any) -> Iterator[Any]:
-    """The nodes of the autograd graph that this one depends on, itself first."""
+def _ancestors(node: Any) -> Iterator[Any]:
+    """Yield the nodes of the autograd graph that this node depends on, starting with itself."""
     seen, stack = set(), [node]
     while stack:
         node = stack.pop()

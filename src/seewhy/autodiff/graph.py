@@ -1,4 +1,4 @@
-"""How operations hang together: read off the autograd graph."""
+"""How recorded operations are connected, read from the autograd graph."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seewhy.autodiff.operations import Linear, Operation
 
-# Nodes that only lay the same numbers out anew.
+# Nodes that only change the memory layout or shape, not the values.
 _VIEWS = (
     "View", "Expand", "Unsqueeze", "Squeeze", "Reshape", "UnsafeView", "Permute", "Transpose",
     "Clone", "Copy", "ToCopy", "Alias", "T", "Slice", "Unflatten",
@@ -15,22 +15,22 @@ _VIEWS = (
 
 
 class DepthTracker:
-    """Counts linear operations on the longest way from the pixels to a tensor."""
+    """Counts linear operations on the longest path from the pixels to a tensor."""
 
     def __init__(self, source: Tensor | None):
         self._source = source
         self._known: dict[Any, tuple[int, bool]] = {}
 
     def depth(self, tensor: Tensor) -> int:
-        """Linear operations on the longest way from the beginning of the graph."""
+        """Return the number of linear operations on the longest path to the tensor."""
         return self._measured(tensor)[0]
 
     def short(self, tensor: Tensor) -> bool:
-        """Whether some way from the pixels passes no linear operation."""
+        """Return whether some path from the pixels to the tensor has no linear operation."""
         return self._measured(tensor)[1]
 
     def clear(self) -> None:
-        """Let go of the graph."""
+        """Release the references to the autograd graph."""
         self._known.clear()
 
     def _measured(self, tensor: Tensor) -> tuple[int, bool]:
@@ -40,7 +40,7 @@ class DepthTracker:
         return self._known[tensor.grad_fn]
 
     def _visit(self, node: Any) -> None:
-        """Depth first, without recursion: graphs are deeper than Python's stack."""
+        """Traverse depth first, without recursion: graphs are deeper than Python's stack."""
         stack = [node]
         while stack:
             node = stack[-1]
@@ -55,27 +55,27 @@ class DepthTracker:
                 missing = [n for n in before if n not in self._known]
                 stack.extend(missing)
                 if not missing:
-                    found = [self._known[n] for n in before]
+                    measured = [self._known[n] for n in before]
                     leaf = getattr(node, "variable", None)
                     self._known[node] = (
-                        max((depth for depth, _ in found), default=0),
-                        any(short for _, short in found)
+                        max((depth for depth, _ in measured), default=0),
+                        any(short for _, short in measured)
                         or (leaf is not None and leaf is self._source),
                     )
 
 
 def operation_of(node: Any) -> Operation | None:
-    """The operation that a node of the autograd graph stands for."""
+    """Return the recorded operation that a node of the autograd graph represents, if any."""
     return getattr(node, "operation", None)
 
 
 def maker(tensor: Tensor) -> Operation | None:
-    """The watched operation that put the numbers out, however they have been laid out since."""
+    """Return the recorded operation that produced the tensor, looking through views and copies."""
     return made_at(tensor.grad_fn)
 
 
 def made_at(node: Any) -> Operation | None:
-    """The same for what a node of the autograd graph puts out."""
+    """Return the recorded operation that produced the output of an autograd node (see `maker`)."""
     while node is not None and operation_of(node) is None:
         before = [n for n, _ in node.next_functions if n is not None]
         if len(before) != 1 or not node.name().removesuffix("Backward0").startswith(_VIEWS):
@@ -85,7 +85,7 @@ def made_at(node: Any) -> Operation | None:
 
 
 def linear_operations(output: Tensor) -> Iterator[Linear]:
-    """The linear operations that the output depends on directly, not through another one."""
+    """Yield the linear operations that the output depends on without another one in between."""
     seen, stack = set(), [output.grad_fn]
     while stack:
         node = stack.pop()

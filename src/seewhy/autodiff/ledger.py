@@ -1,4 +1,4 @@
-"""The books of one pull: what does not go on to the inputs of an operation is written here."""
+"""The ledger of one backward pass: it records relevance that is not passed on to any input."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from torch import Tensor
 
 @dataclass(eq=False)
 class Ledger:
-    """The state of one pull, shared by the rules that are asked during it.
+    """The state of one backward pass (a "pull"), shared by the rules that are called in it.
 
-    Operations keep the ledger of the pull that is going on, so it knows nothing about them.
+    Each operation holds the ledger of the current pull, so the ledger need not know operations.
 
-    - `pictures`: how many pictures the batch has.
-    - `constants`: what biases and other constants took of the explained score, per picture.
-    - `arrived`: relevance that rules for the first layer put straight on the picture.
+    - `pictures`: the number of pictures in the batch.
+    - `constants`: the relevance absorbed by biases and other constants, per picture.
+    - `arrived`: relevance that rules for the first layer assign directly to the pixels.
     - `last`: the linear operations nearest to the explained score.
-    - `reference`: the operations of another forward, by kind and number, to compare with.
+    - `reference`: the operations of a reference forward pass, by kind and number.
     """
 
     pictures: int = 1
@@ -29,18 +29,19 @@ class Ledger:
     reference: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def credit(self, shares: Tensor) -> None:
-        """Add what constants took, in the shape of an activation."""
+        """Add relevance absorbed by constants, given in the shape of an activation."""
         total = self._per_picture(shares).to(torch.promote_types(shares.dtype, torch.float32))
         self.constants = total if self.constants is None else self.constants + total
 
     def arrive(self, relevance: Float[Tensor, "batch channels height width"]) -> None:
-        """Add relevance of the picture's own numbers."""
+        """Add relevance that is assigned directly to the pixels."""
         self.arrived = relevance if self.arrived is None else self.arrived + relevance
 
     def _per_picture(self, shares: Tensor) -> Float[Tensor, " batch"]:
-        """Sums over all but the pictures, wherever the network keeps them.
+        """Sum over all axes but the pictures, whose axis depends on the network.
 
-        Windows are folded into the batch picture by picture; some attention has tokens first.
+        Windows are folded into the batch picture by picture; some attention layers have the tokens
+        first and the batch second.
         """
         if shares.shape[0] != self.pictures and shares.shape[1:2] == (self.pictures,):
             shares = shares.transpose(0, 1)

@@ -1,9 +1,9 @@
-"""One forward, many backwards.
+"""Record one forward pass, then run many backward passes under different rules.
 
-A `Tape` watches an unmodified network run. Every torch function whose *kind* it was asked to
-watch (say "relu": `F.relu`, `x.relu_()`, `nn.ReLU`, ...) is swapped for the same function with a
-backward that asks the rule set in force. The recorded graph can then be pulled back again and
-again, each time under other rules:
+A `Tape` records an unmodified network while it runs. Every torch function of a requested *kind*
+(for example "relu": `F.relu`, `x.relu_()`, `nn.ReLU`, ...) is replaced by the same function with a
+backward pass that uses the current rule set. The recorded graph can then be differentiated many
+times ("pulled back"), each time under other rules:
 
     tape = Tape(RECTIFIER_KINDS)
     with tape:
@@ -11,9 +11,9 @@ again, each time under other rules:
     guided = tape.pull(logits[:, 3].sum(), [x], GUIDED)
     plain = tape.pull(logits[:, 3].sum(), [x], GRADIENT)
 
-Functional, in-place and reused operations work, because functions are watched and not
-modules. Where no rule is in force the backward is autograd's own, bit for bit: an operation
-runs inside a small local graph of its own, and the plain backward pulls through that.
+Functional, in-place and reused operations work, because functions are intercepted, not modules.
+Without a rule, the backward pass is autograd's own, bit for bit: every operation has a small local
+autograd graph, and the default rule differentiates that.
 """
 
 from collections import Counter, defaultdict
@@ -39,7 +39,7 @@ from seewhy.autodiff.prefix import Prefix
 from seewhy.autodiff.rules import GRADIENT, Rules
 from seewhy.support.batch_norm import keep_layout
 
-_RULED = frozenset({"linear", "product"})  # of rule sets that need a rule for everything
+_RULED = frozenset({"linear", "product"})  # rule sets with these need a rule for every function
 
 Logged = tuple[Operation, GradientEdge]
 
@@ -47,10 +47,11 @@ Logged = tuple[Operation, GradientEdge]
 class Tape(TorchFunctionMode):
     """Records the operations of the given kinds while it is active (`with tape: ...`).
 
-    - `source`: the pixels. `layers`: the name of each weight, by the tensor's id.
-    - `reads_input`: kinds of which the input has to be kept for a rule.
-    - `seen`, `without_rule`: how often a kind was watched, and functions that have no rule.
-    - `log`: gets the operations of some kinds as they run, and where they are in the graph.
+    - `source`: the pixels. `layers`: the layer name of each weight, by the tensor's id.
+    - `reads_input`: kinds whose input must be kept because a rule reads it.
+    - `seen`, `without_rule`: number of recorded calls per kind, and of calls to functions for which
+      no rule is known, by name.
+    - `log`: maps some kinds to lists, to which their operations and graph edges are appended.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Tape(TorchFunctionMode):
         self._entered = 0
 
     def __exit__(self, *error: Any) -> None:
-        """Forget what only the forward needs: it would hold the graph in a circle."""
+        """Release what only the forward pass needs; it would form a reference cycle."""
         super().__exit__(*error)
         self._entered -= 1
         if not self._entered:
@@ -87,14 +88,14 @@ class Tape(TorchFunctionMode):
             self._log = {}
 
     def __enter__(self) -> "Tape":
-        """Watch; also from inside a function that is watched."""
+        """Start recording; may be nested inside a recorded function."""
         self._entered += 1
         return super().__enter__()
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Swap a watched function for its intercepted twin; pass everything else through."""
+        """Replace a recorded function by its intercepted version; call all others unchanged."""
         kwargs = kwargs or {}
         if self._paused or not self.kinds:
             return func(*args, **kwargs)
@@ -103,7 +104,7 @@ class Tape(TorchFunctionMode):
                 return OPENED[func](*args, **kwargs)
         if _writes(func, args, kwargs):
             self._preserve(func, args, kwargs)
-        call, known = self._watched(func, args, kwargs)
+        call, known = self._call_to_record(func, args, kwargs)
         result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
         if not known and self.kinds & _RULED and _depends(result):
             name = without_rule(func, args, kwargs)
@@ -115,7 +116,7 @@ class Tape(TorchFunctionMode):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What is done inside is not the network's doing."""
+        """Suspend recording, for computations that are not part of the network."""
         self._paused, before = True, self._paused
         try:
             yield
@@ -130,11 +131,11 @@ class Tape(TorchFunctionMode):
         ledger: Ledger | None = None,
         start: tuple[GradientEdge, Tensor] | None = None,
     ) -> tuple[Tensor | None, ...]:
-        """Pull the scalar `output` back to `sources` under `rules`; the graph is kept.
+        """Differentiate the scalar `output` with respect to `sources` under `rules`.
 
-        With `start`, a place in the graph and its cotangent, the part of that before this place. A
-        source that `output` does not depend on gets None. What rules do not pass on is
-        written into `ledger`.
+        The graph is kept. A source that `output` does not depend on gets None. With `start`, an
+        edge in the graph and its cotangent, only the part before that edge is differentiated.
+        Relevance that rules do not pass on is recorded in `ledger`.
         """
         self.rules, self.ledger = rules, ledger or Ledger()
         self.ledger.last = frozenset(linear_operations(output))
@@ -148,8 +149,10 @@ class Tape(TorchFunctionMode):
             self.ledger.last = frozenset()
             self.rules, self.ledger = GRADIENT, Ledger()
 
-    def _watched(self, func: Callable, args: tuple, kwargs: dict) -> tuple[Call | None, bool]:
-        """The call, if its kind is watched, and whether it is of any kind at all."""
+    def _call_to_record(
+        self, func: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Call | None, bool]:
+        """Return the call, if its kind is to be recorded, and whether it has any kind at all."""
         function = FUNCTIONS.get(func)
         call = None if function is None else function.bind(args, kwargs)
         if call is None:
@@ -162,19 +165,19 @@ class Tape(TorchFunctionMode):
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in call.tensors)):
             result = func(*args, **kwargs)  # does not depend on the picture
             if call.kind == "linear" and isinstance(result, Tensor):
-                # A graph may begin at its output, and a batch normalisation read that.
+                # A graph may start at its output, and a batch normalisation may read that.
                 self._mark(result, self._operation(call, (), result.detach(), number))
             return result
         self.seen[call.kind] += 1
         if call.in_place:
-            # The old value may be needed by the backward, so the operation reads a copy of it;
-            # writing the result back keeps every alias of the tensor right.
+            # The backward pass may need the old value, so the operation reads a copy of it;
+            # writing the result back keeps every alias of the tensor valid.
             target, *others = call.tensors
             result = self._apply(call, number, target.clone(), *others)
             operation = made_by(result)
             target.copy_(result)
             if operation is not None and not operation.output.requires_grad:
-                # The same numbers; one copy is enough.
+                # Both hold the same values, so one copy is enough.
                 operation.y = operation.output = target.detach()
                 self._stored[address(target)].append(operation)
             return target
@@ -189,13 +192,13 @@ class Tape(TorchFunctionMode):
         return result
 
     def reads_input(self, kind: str) -> bool:
-        """Whether a rule needs the input of operations of this kind."""
+        """Return whether a rule needs the input of operations of this kind."""
         return kind in self._reads_input
 
     def record(
         self, call: Call, number: int, given: Sequence[Tensor], inputs: tuple, output: Tensor
     ) -> Operation:
-        """The operation of a call that was given `given`; called while it runs."""
+        """Record a call with the operand tensors `given`, while the call runs."""
         operation = self._operation(call, inputs, output, number)
         operation.depths = tuple(self._ways.depth(t) for t in given)
         operation.depth = max(operation.depths) + isinstance(operation, Linear)
@@ -206,15 +209,15 @@ class Tape(TorchFunctionMode):
             operation.makers = tuple(maker(t) for t in given)
         if call.kind == "batch norm":
             self._fold(operation, given[0])
-        kept = {address(t) for t in operation.x} | (
+        storages = {address(t) for t in operation.x} | (
             {address(operation.y)} if call.function.keeps_output else set()
         )
-        for storage in kept:
+        for storage in storages:
             self._stored[storage].append(operation)
         return operation
 
     def _prefix(self, read: Tensor) -> Prefix:
-        """The way from the pixels to what is read, pulled back without rules."""
+        """Return the path from the pixels to the tensor `read`, differentiated without rules."""
         assert self._source is not None
         edge, pixels = get_gradient_edge(read), self._source
 
@@ -252,14 +255,15 @@ class Tape(TorchFunctionMode):
         result._seewhy_made_by = (operation, result._version)  # type: ignore[attr-defined]
 
     def _preserve(self, func: Callable, args: tuple, kwargs: dict) -> None:
-        """Copy what operations keep in the storage that a function is about to write into."""
+        """Copy the tensors that operations keep in a storage which `func` is about to modify."""
         written = [t for t in (*args[:1], kwargs.get("input"), kwargs.get("out"))
                    if isinstance(t, Tensor)]  # fmt: skip
         for target in written:
             linear, storage = made_by(target), address(target)
             rectifies = getattr(FUNCTIONS.get(func), "pure", None) is FUNCTIONS[torch.relu].pure
             for operation in self._stored.pop(storage, ()):
-                # A rectifier that alone reads z leaves z wherever anything comes back to it.
+                # An in-place relu that is the only reader of z keeps z wherever z > 0, and
+                # elsewhere the cotangent is zero, so no copy is needed.
                 if operation is linear and operation.uses == 0 and rectifies:
                     self._stored[storage].append(operation)
                 else:
@@ -267,17 +271,17 @@ class Tape(TorchFunctionMode):
 
 
 class _Intercepted(torch.autograd.Function):
-    """An operation whose backward is decided by the tape's rules when it is pulled back."""
+    """An operation whose backward pass uses the rule that the tape has at that time."""
 
     @staticmethod
     def forward(ctx: Any, tape: Tape, call: Call, number: int, *tensors: Tensor) -> Tensor:
-        alone = call.function.backward is not None and not _saving_is_watched()
-        with torch.set_grad_enabled(not alone):
+        no_graph = call.function.backward is not None and not _saved_tensors_are_hooked()
+        with torch.set_grad_enabled(not no_graph):
             inputs = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
             output = call.compute(*inputs)
             if call.kind in ("batch norm", "norm"):
                 keep_layout(output)
-        if alone and not tape.reads_input(call.kind):
+        if no_graph and not tape.reads_input(call.kind):
             inputs = ()
         ctx.tape = tape
         ctx.operation = tape.record(call, number, tensors, inputs, output)
@@ -295,29 +299,29 @@ class _Intercepted(torch.autograd.Function):
         return (None, None, None, *pulled)
 
 
-def _saving_is_watched() -> bool:
-    """Whether activation checkpointing counts the tensors that are saved for the backward.
+def _saved_tensors_are_hooked() -> bool:
+    """Return whether activation checkpointing counts the tensors saved for the backward pass.
 
-    When it runs a block again, unwatched, it expects the same number of them.
+    When it runs a block again, without the tape, it expects the same number of saved tensors.
     """
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # type: ignore[attr-defined]
 
 
 def made_by(tensor: Tensor) -> Operation | None:
-    """The watched operation that put the tensor out, if nothing has written into it since."""
+    """Return the recorded operation that produced the tensor, unless it was modified since."""
     operation, version = getattr(tensor, "_seewhy_made_by", (None, 0))
     return operation if operation is not None and tensor._version == version else None
 
 
 def stands_for(new: Tensor, old: Tensor) -> None:
-    """Treat a copy as the tensor that it was made of."""
+    """Mark a copy as the output of the operation that produced the original tensor."""
     operation = made_by(old)
     if operation is not None:
         Tape._mark(new, operation)
 
 
 def _depends(result: Any) -> bool:
-    """Whether a result, or the first of several, depends on the picture."""
+    """Return whether a result, or the first of several, depends on the picture."""
     first = result[0] if isinstance(result, tuple | list) and result else result
     return isinstance(first, Tensor) and first.requires_grad
 
@@ -333,7 +337,7 @@ def _count_uses(args: tuple) -> None:
 
 
 def _writes(func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> bool:
-    """Whether the call writes into one of its arguments."""
+    """Return whether the call modifies one of its arguments in place."""
     name = getattr(func, "__name__", "").partition(".")[0]  # aten operations: "add_.Tensor"
     if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
         return True

@@ -1,8 +1,8 @@
-"""A picture from anything, prepared for a model, and the way back.
+"""Load pictures from any source, prepare them for a model, and map heatmaps back to them.
 
 picture = load_picture("dog.jpg")                    # upright RGB in [0, 1]
 batch = prepare([picture, "cat.png"], Preparation(size=(224, 224), resize=256))
-batch.views[0].to_original(heatmap)                  # on the pixels of dog.jpg
+batch.views[0].to_original(heatmap)                  # at the resolution of dog.jpg
 """
 
 from seewhy.images.batching import each_of, in_batches

@@ -1,4 +1,4 @@
-"""Many pictures, read and prepared a few at a time."""
+"""Load and prepare many pictures, one batch at a time."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +13,9 @@ from seewhy.images.preparing import Batch, several
 
 
 def each_of(things: Any) -> Sequence[Any]:
-    """What `prepare` takes together, one by one and not yet read.
+    """Split anything that `prepare` accepts into single items, without loading files.
 
-    The path of a folder stands for the pictures in it, and a batch for batches of one.
+    The path of a folder is replaced by the pictures in it, and a batch by batches of one.
     """
     if isinstance(things, Batch) or (isinstance(things, Tensor) and things.ndim == 4):
         return [things[i : i + 1] for i in range(len(things))]
@@ -27,24 +27,25 @@ def each_of(things: Any) -> Sequence[Any]:
 def in_batches(
     things: Sequence[Any], prepared: Callable[[Any], Batch], most: int, left_out: list[str]
 ) -> Iterator[tuple[list[int], Batch]]:
-    """At most `most` pictures of one size at a time, with their numbers, read as they are needed.
+    """Yield (indices, batch) with up to `most` pictures of one size; files are loaded lazily.
 
-    Of several pictures, one that cannot be read is left out, and `left_out` says why.
+    If one of several pictures cannot be read, it is skipped and the reason is appended to
+    `left_out`. A single picture that cannot be read raises SeewhyError.
     """
-    numbers: list[int] = []
+    indices: list[int] = []
     ready: list[Batch] = []
-    for number, thing in enumerate(things):
+    for index, thing in enumerate(things):
         try:
-            one = prepared(thing)
+            batch = prepared(thing)
         except SeewhyError as error:
             if len(things) == 1:
                 raise
             left_out.append(str(error))
             continue
-        if ready and (len(ready) == most or one.pixels.shape != ready[0].pixels.shape):
-            yield numbers, Batch.joined(ready)
-            numbers, ready = [], []
-        numbers.append(number)
-        ready.append(one)
+        if ready and (len(ready) == most or batch.pixels.shape != ready[0].pixels.shape):
+            yield indices, Batch.joined(ready)
+            indices, ready = [], []
+        indices.append(index)
+        ready.append(batch)
     if ready:
-        yield numbers, Batch.joined(ready)
+        yield indices, Batch.joined(ready)

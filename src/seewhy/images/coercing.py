@@ -1,4 +1,4 @@
-"""A `Picture` from whatever the user has."""
+"""Convert paths, images, arrays and tensors to a `Picture`."""
 
 import os
 from typing import Any
@@ -14,13 +14,13 @@ from seewhy.images.picture import Picture, picture_from_channels
 
 
 def as_picture(thing: Any) -> Picture:
-    """A `Picture` from a path, a Pillow image, an array, a tensor or a `Picture`.
+    """Convert a path, a Pillow image, an array, a tensor or a `Picture` to a `Picture`.
 
-    NumPy arrays are height, width[, channels]; tensors are [channels,] height, width. Both
-    hold uint8, uint16, bool, or floats in [0, 1]; 1 to 4 channels are grey, grey and alpha,
-    RGB, RGB and alpha.
+    NumPy arrays are [height, width] or [height, width, channels]; tensors are [height, width] or
+    [channels, height, width]. Values are uint8, uint16, bool, or floats in [0, 1]. One to four
+    channels mean grey, grey and alpha, RGB, RGB and alpha.
 
-    Raises `SeewhyError` when it cannot be read as a picture.
+    Raises `SeewhyError` for anything that is not a picture.
     """
     if isinstance(thing, Picture):
         return thing
@@ -54,8 +54,8 @@ def _channels_first(array: np.ndarray) -> Tensor:
             f"array holds {pixels.dtype} values; give uint8 in 0..255 or floats in [0, 1]"
         )
     if np.issubdtype(pixels.dtype, np.floating):
-        pixels = pixels.astype(np.float64)  # torch has no long double
-    native = pixels.astype(pixels.dtype.newbyteorder("="))  # nor a foreign byte order
+        pixels = pixels.astype(np.float64)  # torch does not support long double
+    native = pixels.astype(pixels.dtype.newbyteorder("="))  # nor non-native byte order
     return torch.from_numpy(np.ascontiguousarray(native.transpose(2, 0, 1)))
 
 

@@ -1,4 +1,4 @@
-"""Find picture files, and say clearly why one is not there."""
+"""Find picture files, with clear error messages for missing ones."""
 
 import os
 from collections.abc import Sequence
@@ -13,28 +13,28 @@ SUFFIXES |= {".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 
 
 def find_pictures(paths: PathLike | Sequence[PathLike]) -> list[Path]:
-    """The picture files that one or several paths stand for, in the order given.
+    """Return the picture files for one or several paths, in the given order.
 
-    A file stands for itself, whatever its suffix. A folder stands for the pictures directly
-    inside it, sorted by name; hidden files are left out.
+    A file is returned as it is, whatever its suffix. A folder is replaced by the pictures directly
+    inside it, sorted by name, without hidden files.
 
-    Raises `SeewhyError` when a path does not exist or a folder holds no picture.
+    Raises `SeewhyError` if a path does not exist or a folder contains no picture.
     """
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return [found for path in several for found in _expand(Path(path))]
+    return [file for path in several for file in _expand(Path(path))]
 
 
 def _expand(path: Path) -> list[Path]:
     if not path.is_dir():
         return [require_file(path, "picture")]
-    found = pictures_in(path)
-    if not found:
+    files = pictures_in(path)
+    if not files:
         raise SeewhyError(f"{path} holds no picture; expected files such as .jpg, .png or .webp")
-    return found
+    return files
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The visible files directly in `folder` whose suffix is a picture's, sorted by name."""
+    """Return the visible picture files directly in `folder`, by suffix, sorted by name."""
     return sorted(
         file
         for file in _listed(folder)
@@ -43,12 +43,12 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def require_file(path: Path, kind: str) -> Path:
-    """`path`, if it is a file with something in it; `kind` names what it should be.
+    """Return `path` if it is a readable file that is not empty; `kind` is used in messages.
 
-    Raises `SeewhyError` when it is missing, a folder, unreadable or empty.
+    Raises `SeewhyError` if it is missing, a folder, unreadable or empty.
     """
     if "://" in str(path) or str(path).startswith(("http:/", "https:/")):
-        raise SeewhyError(f"{path} is an address; download it and give the file")
+        raise SeewhyError(f"{path} is a web address; download the file and give its path")
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ def require_file(path: Path, kind: str) -> Path:
 
 
 def nearby(path: Path) -> list[str]:
-    """The names in the folder of `path` that are closest to the name of `path`."""
+    """Return the file names in the folder of `path` that are most similar to its name."""
     return nearest(path.name, (file.name for file in _listed(path.parent)))
 
 
@@ -70,14 +70,14 @@ def _missing(path: Path, kind: str, error: Exception) -> str:
         return f"no permission to read {path}; change its permissions or give another {kind} file"
     if not path.parent.is_dir():
         return f"no {kind} file {path}: there is no folder {path.parent}; check the path"
-    offer = nearby(path)
-    way_out = f"did you mean {', '.join(offer)}?" if offer else "check the name"
-    return f"no {kind} file {path}; {way_out}"
+    similar = nearby(path)
+    advice = f"did you mean {', '.join(similar)}?" if similar else "check the name"
+    return f"no {kind} file {path}; {advice}"
 
 
 def _example(folder: Path, kind: str) -> str:
-    found = pictures_in(folder) if kind == "picture" else []
-    return f", such as {found[0]}" if found else ""
+    files = pictures_in(folder) if kind == "picture" else []
+    return f", such as {files[0]}" if files else ""
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Read a picture file with Pillow: upright, sRGB, opaque, the first frame."""
+"""Read a picture file with Pillow, as an upright, opaque sRGB picture of the first frame."""
 
 import io
 import warnings
@@ -16,49 +16,49 @@ from seewhy.images.files import PathLike, require_file
 from seewhy.images.picture import Picture, picture_from_channels
 
 DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # more than 8 bits in one channel
-MANAGED = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")  # what the colour engine converts
+MANAGED = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")  # modes with colour profile conversion
 
 
 def load_picture(path: PathLike) -> Picture:
-    """The picture in a file, upright, in sRGB, without transparency.
+    """Load a picture file: upright, in sRGB, without transparency.
 
-    The camera's rotation and an embedded colour profile are applied, more than 8 bits are
-    kept where Pillow keeps them, transparent parts are laid on white, and of several frames
-    the first is taken. `Picture.notes` says what was done.
+    The EXIF rotation and an embedded colour profile are applied, more than 8 bits per channel are
+    kept if Pillow supports it, transparent parts become white, and the first of several frames is
+    used. `Picture.notes` lists what was changed.
 
-    Raises `SeewhyError`, in one line, when the file is missing, empty, not a picture,
-    truncated, unreadable or absurdly large.
+    Raises `SeewhyError` if the file is missing, empty, not a picture, truncated, unreadable or
+    extremely large.
     """
     file = require_file(Path(path), "picture")
     with _quietly(), _reading(file):
         image = Image.open(file)
-    # Names that are no valid text cannot be printed, drawn or written into a report.
+    # A file name that is not valid Unicode cannot be printed, drawn or written into a report.
     source = str(file).encode(errors="surrogateescape").decode(errors="replace")
     with image:
         return picture_from_pillow(image, source)
 
 
 def picture_from_pillow(image: Image.Image, source: str) -> Picture:
-    """A `Picture` from an open Pillow image, which stays as it is."""
+    """Convert an open Pillow image to a `Picture`; the image is not changed."""
     with _quietly():
         upright = _upright(image, source)
         notes = _frame_note(image)
         if upright.mode in DEEP_GREY:
-            grey, how = _deep_grey(upright, source)
-            return picture_from_channels(grey, source, notes + how)
-        colours, how = _srgb(upright)
+            grey, conversion_notes = _deep_grey(upright, source)
+            return picture_from_channels(grey, source, notes + conversion_notes)
+        colours, conversion_notes = _srgb(upright)
     values = torch.from_numpy(np.array(colours)).movedim(-1, 0)
-    return picture_from_channels(values, source, notes + how)
+    return picture_from_channels(values, source, notes + conversion_notes)
 
 
 def _quietly() -> warnings.catch_warnings:
-    """Pillow warns about odd but readable metadata; the picture matters, not its tags."""
+    """Suppress Pillow's warnings about unusual metadata, which does not affect the pixels."""
     return warnings.catch_warnings(action="ignore")
 
 
 @contextmanager
 def _reading(source: PathLike) -> Iterator[None]:
-    """Whatever Pillow raises here is about the file: say so in one line."""
+    """Convert any exception of Pillow to a SeewhyError about the file."""
     try:
         yield
     except PermissionError:
@@ -73,9 +73,9 @@ def _reading(source: PathLike) -> Iterator[None]:
             f"{source} is too large: more than {most:,} pixels; make it smaller first"
         ) from None
     except Exception as error:  # each of Pillow's decoders fails in its own way
-        why = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise SeewhyError(
-            f"{source} is truncated or damaged ({why}); give a complete file"
+            f"{source} is truncated or damaged ({reason}); give a complete file"
         ) from None
 
 
@@ -84,20 +84,20 @@ def _upright(image: Image.Image, source: str) -> Image.Image:
         image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata says nothing about the pixels
+    except Exception:  # the pixels can be used even if the metadata are broken
         return image
 
 
 def _frame_note(image: Image.Image) -> tuple[str, ...]:
     try:
         frames = getattr(image, "n_frames", 1)
-    except Exception:  # a damaged later frame; the first has been read
+    except Exception:  # a later frame is damaged, but the first one has been read
         return ("first frame; a later one is damaged",)
     return (f"first of {frames} frames",) if frames > 1 else ()
 
 
 def _deep_grey(image: Image.Image, source: str) -> tuple[Tensor, tuple[str, ...]]:
-    """16-bit values over 65535; wider integers and floats beyond [0, 1] over their own range."""
+    """Scale 16-bit values by 65535; wider integers and floats outside [0, 1] by their own range."""
     values = torch.from_numpy(np.array(image).astype(np.float64))[None]
     if not values.isfinite().all():
         raise SeewhyError(f"{source} holds NaN or infinite values; save it as 8-bit RGB")
@@ -111,7 +111,7 @@ def _deep_grey(image: Image.Image, source: str) -> tuple[Tensor, tuple[str, ...]
 
 
 def _srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """The image as RGB, or RGBA where it is transparent, in sRGB."""
+    """Convert the image to sRGB, as RGB, or as RGBA if it has transparency."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     profile = image.info.get("icc_profile")
     if not profile:

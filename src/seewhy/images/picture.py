@@ -1,4 +1,4 @@
-"""An upright RGB picture in [0, 1], and the check that values are in that range."""
+"""The `Picture` class, an upright RGB picture in [0, 1], and the check of that range."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seewhy.errors import SeewhyError
 
-# Averages of float arithmetic land this far outside [0, 1] and are clamped without a word.
+# Rounding errors of float arithmetic are at most this far outside [0, 1]; they are just clamped.
 ROUNDING = 1e-4
 
 LARGEST = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
@@ -16,11 +16,11 @@ LARGEST = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An upright RGB picture as the user has it.
+    """An upright RGB picture at its original size.
 
     - `pixels`: float32 in [0, 1], on the CPU.
-    - `source`: the path it came from, or "array".
-    - `notes`: what was done that the user may not expect: "first of 12 frames".
+    - `source`: the path of the file, or "array".
+    - `notes`: changes that the user may not expect, such as "first of 12 frames".
     """
 
     pixels: Float[Tensor, "3 height width"]
@@ -34,9 +34,9 @@ class Picture:
 
 
 def picture_from_channels(values: Tensor, source: str, notes: tuple[str, ...] = ()) -> Picture:
-    """A `Picture` from [1 to 4 channels, height, width] of any dtype that `unit_range` takes.
+    """Make a `Picture` from 1 to 4 channels [channels, height, width]; see `unit_range` for dtypes.
 
-    Grey is repeated; transparent pixels are laid on white, and a note says so.
+    Grey is repeated to RGB; transparent pixels are blended with white, which is noted.
     """
     channels = unit_range(values, source)
     if channels.shape[0] in (2, 4):
@@ -48,7 +48,7 @@ def picture_from_channels(values: Tensor, source: str, notes: tuple[str, ...] = 
 
 
 def unit_range(values: Tensor, source: str = "array") -> Tensor:
-    """`values` as float32 in [0, 1]: integers divided by their largest value, floats checked.
+    """Convert values to float32 in [0, 1]: integers are divided by their maximum, floats checked.
 
     Raises `SeewhyError` for another dtype, NaN, infinity, or floats outside [0, 1].
     """
@@ -63,11 +63,11 @@ def unit_range(values: Tensor, source: str = "array") -> Tensor:
         raise SeewhyError(f"{source} holds NaN or infinite values; give RGB in [0, 1]")
     low, high = values.min().item(), values.max().item()
     if low < -ROUNDING or high > 1 + ROUNDING:
-        raise SeewhyError(f"{source} has values from {low:.3g} to {high:.3g}: {_why(low, high)}")
+        raise SeewhyError(f"{source} has values from {low:.3g} to {high:.3g}: {_hint(low, high)}")
     return values.clamp(0, 1)
 
 
-def _why(low: float, high: float) -> str:
+def _hint(low: float, high: float) -> str:
     if low >= 0 and 2 < high <= 255:
         return "looks like 0 to 255; divide by 255, or give uint8"
     return "looks like it was already normalised; give RGB in [0, 1]"

@@ -1,4 +1,4 @@
-"""Make pictures what a model wants to see: resized, cropped, batched. Not normalised."""
+"""Resize, crop and batch pictures for a model; normalisation is left to the model."""
 
 import os
 from collections.abc import Iterable
@@ -19,21 +19,21 @@ from seewhy.images.view import View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 KERNELS = ("bilinear", "bicubic", "nearest")
-MOST_PIXELS = 100_000_000  # of a resized picture, before the crop; about a gigabyte
+MOST_PIXELS = 100_000_000  # of a resized picture, before the crop; about one gigabyte
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a model wants its pictures. Normalisation belongs to the model.
+    """The input format of a model, except for normalisation, which the model does itself.
 
-    - `size`: height, width of the input; None leaves each picture its own.
-    - `resize`: what happens before the centre crop to `size`: an int is the new short side,
+    - `size`: height, width of the input; None keeps the size of each picture.
+    - `resize`: the size before the centre crop to `size`: an int is the new short side,
       (height, width) is exact. Without it the whole picture is resized to `size`.
     - `channels`: 3 for RGB, 1 for grey (ITU-R BT.601 luma).
     - `interpolation`: "bilinear", "bicubic" (both antialiased) or "nearest".
 
-    `Preparation((224, 224), resize=256)` is torchvision's usual preset, without the rounding
-    to 8 bits after the resize.
+    `Preparation((224, 224), resize=256)` is torchvision's usual preset, except that pixels are not
+    rounded to 8 bits after resizing.
     """
 
     size: tuple[int, int] | None = None
@@ -58,7 +58,7 @@ class Preparation:
                 )
 
     def __call__(self, picture: Picture) -> tuple[Float[Tensor, "c h w"], View]:
-        """The model's input for one picture, in [0, 1], and where it lies in the picture."""
+        """Return the model's input for one picture, in [0, 1], and its position in the picture."""
         original = picture.size
         resized = self._resized(picture)
         top, left, height, width = self._crop(resized)
@@ -68,7 +68,7 @@ class Preparation:
         return pixels[:, top : top + height, left : left + width].contiguous(), view
 
     def takes_as_is(self, channels: int, size: tuple[int, int]) -> bool:
-        """Whether an input of this shape is ready already."""
+        """Return whether an input of this shape needs no preparation."""
         untouched = self.size is None and self.resize is None
         return channels == self.channels and (untouched or size == self.size)
 
@@ -87,7 +87,7 @@ class Preparation:
 
     def _crop(self, resized: tuple[int, int]) -> tuple[int, int, int, int]:
         height, width = self.size or resized
-        # Python's round, ties to even, is also where torchvision's centre crop starts.
+        # Python's round, with ties to even, matches torchvision's centre crop.
         return round((resized[0] - height) / 2), round((resized[1] - width) / 2), height, width
 
     def _with_channels(self, pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "c h w"]:
@@ -96,7 +96,7 @@ class Preparation:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pictures prepared for a model, with the way back to each.
+    """Pictures prepared for a model, each with the view that maps back to it.
 
     `pixels`: float32 in [0, 1].
     """
@@ -108,13 +108,13 @@ class Batch:
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
-    def __getitem__(self, some: slice) -> "Batch":
-        """Some of the pictures, as a batch."""
-        return Batch(self.pixels[some], self.pictures[some], self.views[some])
+    def __getitem__(self, rows: slice) -> "Batch":
+        """Return a batch with a slice of the pictures."""
+        return Batch(self.pixels[rows], self.pictures[rows], self.views[rows])
 
     @staticmethod
     def joined(batches: "Iterable[Batch]") -> "Batch":
-        """All pictures of several batches of one size, in order."""
+        """Concatenate several batches of pictures of the same size."""
         parts = list(batches)
         return Batch(
             torch.cat([part.pixels for part in parts]),
@@ -124,13 +124,13 @@ class Batch:
 
 
 def prepare(things: Any, preparation: Preparation) -> Batch:
-    """One picture, or several in order, prepared as one batch.
+    """Prepare one or several pictures as one batch.
 
-    `things` is anything `as_picture` takes, an iterable of such, a NumPy array
-    [batch, height, width, channels], or a tensor [batch, channels, height, width]. A float or
-    uint8 tensor that fits the model already is used as it is, on its device.
+    `things` is anything that `as_picture` accepts, an iterable of those, a NumPy array
+    [batch, height, width, channels], or a tensor [batch, channels, height, width]. A tensor that
+    already fits the model is not resized and stays on its device.
 
-    Raises `SeewhyError` when one is no picture, there is none, or sizes differ.
+    Raises `SeewhyError` if something is not a picture, there are none, or sizes differ.
     """
     if isinstance(things, Tensor) and things.ndim == 4:
         size = (things.shape[2], things.shape[3])
@@ -145,13 +145,15 @@ def prepare(things: Any, preparation: Preparation) -> Batch:
 
 
 def grey(pixels: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 1 h w"]:
-    """The luma of RGB pixels (ITU-R BT.601): 0.299 R + 0.587 G + 0.114 B."""
+    """Compute the luma of RGB pixels (ITU-R BT.601): 0.299 R + 0.587 G + 0.114 B."""
     weights = pixels.new_tensor(LUMA)[:, None, None]
     return (pixels * weights).sum(-3, keepdim=True)
 
 
 def short_side_to(length: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Height, width with the short side `length`; the long side is rounded down, as torchvision's.
+    """Return (height, width) with short side `length`; the long side is rounded down.
+
+    This matches torchvision.
 
     >>> short_side_to(256, (375, 500))
     (256, 341)
@@ -163,7 +165,7 @@ def short_side_to(length: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def several(things: Any) -> Iterable[Any]:
-    """One picture, or several, one by one."""
+    """Return the single items of one or several pictures, as an iterable."""
     if isinstance(things, np.ndarray | Tensor):
         return things if things.ndim == 4 else [things]
     if isinstance(things, str | os.PathLike | Image.Image | Picture) or not isinstance(
@@ -174,7 +176,7 @@ def several(things: Any) -> Iterable[Any]:
 
 
 def _ready(pixels: Float[Tensor, "batch c h w"]) -> Batch:
-    pictures = tuple(as_picture(one) for one in pixels)
+    pictures = tuple(as_picture(picture) for picture in pixels)
     views = (View.identity(pixels.shape[2], pixels.shape[3]),) * len(pixels)
     return Batch(pixels, pictures, views)
 
@@ -196,12 +198,12 @@ def _require_one_size(pictures: tuple[Picture, ...], views: tuple[View, ...]) ->
         named = ", ".join(f"{h} x {w} ({source})" for (h, w), source in list(first.items())[:4])
         raise SeewhyError(
             f"pictures of different sizes cannot share a batch: {named}; "
-            "give the model a size, or the pictures one at a time"
+            "give the model a size, or give one picture at a time"
         )
 
 
 def check_extent(name: str, value: Any, integer_too: bool) -> None:
-    """Raise `SeewhyError` unless `value` is (height, width), or a short side where allowed."""
+    """Raise `SeewhyError` unless `value` is (height, width), or an integer if `integer_too`."""
     sides = value if isinstance(value, tuple) else (value,)
     right_count = len(sides) == 2 or (integer_too and not isinstance(value, tuple))
     if not right_count or not all(isinstance(side, int) and side >= 1 for side in sides):

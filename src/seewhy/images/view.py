@@ -1,4 +1,4 @@
-"""Where the model's input lies in the original picture, and the way back to it."""
+"""The position of the model's input in the original picture, and the mapping back to it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 @dataclass(frozen=True)
 class View:
-    """Where the model's input lies in the original picture.
+    """The position of the model's input in the original picture.
 
     - `original`: height, width of the picture, in pixels.
     - `box`: top, left, height, width of the input, in pixels of the original.
@@ -23,14 +23,14 @@ class View:
 
     @classmethod
     def identity(cls, height: int, width: int) -> "View":
-        """The view of a picture that the model sees as it is."""
+        """Return the view of a picture that is used without resizing or cropping."""
         return cls((height, width), (0.0, 0.0, float(height), float(width)), (height, width))
 
     def to_original(self, heatmap: Float[Tensor, "h w"]) -> Float[Tensor, "H W"]:
-        """The map on the pixels of the original picture, bilinear; NaN outside the box.
+        """Interpolate a map bilinearly to the original picture, with NaN outside the box.
 
-        `heatmap` covers the model's input, on a grid of any size. Where the original has
-        fewer pixels than the map, the map is averaged down first, so nothing slips between.
+        `heatmap` covers the model's input and may have any resolution. If it is finer than the
+        original picture, it is first down-sampled with antialiasing, so that no values are skipped.
         """
         top, left, height, width = self.box
         y = self._centres(self.original[0], top, height, heatmap)
@@ -47,7 +47,7 @@ class View:
 
     @staticmethod
     def _centres(pixels: int, start: float, extent: float, like: Tensor) -> Tensor:
-        """The centres of the original's pixels, where the box spans -1 to 1."""
+        """Return the centres of the original's pixels in coordinates where the box is [-1, 1]."""
         centres = torch.arange(pixels, dtype=like.dtype, device=like.device) + 0.5
         return 2 * (centres - start) / extent - 1
 

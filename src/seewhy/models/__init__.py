@@ -1,1 +1,1 @@
-"""Networks as they are: layers, grids, addresses, hooks and edits."""
+"""The `Model` class, and the layers, spatial grids, addresses, hooks and edits of networks."""

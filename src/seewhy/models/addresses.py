@@ -2,8 +2,8 @@
 
     layer[#call][:channel][@row,column]
 
-`call` picks one use of a layer that runs several times (`relu#0` is the first); without it an
-address means the last call when it is read and every call when it is edited.
+`call` selects one use of a layer that runs several times (`relu#0` is the first). Without it, an
+address means the last call when it is read, and every call when it is edited.
 """
 
 import re
@@ -20,7 +20,7 @@ _FORM = re.compile(
 
 @dataclass(frozen=True)
 class Address:
-    """One place inside a network; see the module's docstring for the written form."""
+    """A layer, channel or position in a network; see the module docstring for the syntax."""
 
     layer: str
     call: int | None = None
@@ -29,23 +29,23 @@ class Address:
 
     @classmethod
     def parse(cls, text: "str | Address") -> "Address":
-        """Read the written form; raises SeewhyError where it does not fit."""
+        """Parse the text of an address; raises SeewhyError if it has another form."""
         if isinstance(text, Address):
             return text
-        found = _FORM.fullmatch(text.strip())
-        if not found:
+        match = _FORM.fullmatch(text.strip())
+        if not match:
             raise SeewhyError(
                 f"cannot read the address {text!r}; write layer, layer:channel or "
                 "layer:channel@row,column, such as features.12:42@3,5"
             )
         number = {
             k: None if v is None else int(v)
-            for k, v in found.groupdict(None).items()
+            for k, v in match.groupdict(None).items()
             if k != "layer"
         }
         row, column = number["row"], number["column"]
         position = None if row is None or column is None else (row, column)
-        return cls(found["layer"], number["call"], number["channel"], position)
+        return cls(match["layer"], number["call"], number["channel"], position)
 
     def __str__(self) -> str:
         call = "" if self.call is None else f"#{self.call}"

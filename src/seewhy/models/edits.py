@@ -1,4 +1,4 @@
-"""Edit activations at addresses, on an unmodified network.
+"""Edit activations at given addresses, without changing the network.
 
 with edited(model, {"layer4.1:42": ablate(), "layer3": scale(0.5)}):
     logits = model(pixels)
@@ -20,7 +20,7 @@ Edit = Callable[[Tensor], Tensor]
 
 
 class Editable(Protocol):
-    """What edits need of a model: its network, and the list of edits that are in force."""
+    """What edits require of a model: its network, and the list of active edits."""
 
     net: nn.Module
     edits: list[Sequence[tuple[Address, Edit]]]
@@ -31,13 +31,13 @@ Edited = TypeVar("Edited", bound=Editable)
 
 @contextmanager
 def edited(model: Edited, edits: Mapping[str | Address, Edit]) -> Iterator[Edited]:
-    """While the block runs, the activation at each address is what its edit makes of it.
+    """Apply each edit to the activation at its address while the block runs.
 
-    The edits hold for whatever runs through `model`, so also for `explain`; they nest. An
+    The edits apply to everything that runs `model`, including `explain`, and can be nested. An
     address without a call number means every call.
 
-    Raises Unknown for a layer that does not exist, SeewhyError when a forward finds that a
-    channel, position or call does not.
+    Raises Unknown for a layer that does not exist. A forward pass raises SeewhyError for a channel,
+    position or call that does not exist.
     """
     modules = dict(model.net.named_modules())
     parsed = [(Address.parse(text), edit) for text, edit in edits.items()]
@@ -48,13 +48,14 @@ def edited(model: Edited, edits: Mapping[str | Address, Edit]) -> Iterator[Edite
     try:
         yield model
     finally:
-        model.edits = [one for one in model.edits if one is not parsed]  # equal ones may nest
+        # Compared by identity, because equal edits may be nested.
+        model.edits = [active for active in model.edits if active is not parsed]
 
 
 def editors(
     layer_graph: LayerGraph, edits: Iterable[tuple[Address, Edit]]
 ) -> dict[str, OutputHook]:
-    """Visitors that carry the edits out on a forward with this layer_graph."""
+    """Return hooks, by layer, that apply the edits in a forward pass with this layer graph."""
     by_layer: dict[str, list[tuple[Address, tuple, Edit]]] = {}
     for address, edit in edits:
         layer_graph.call(address)
@@ -63,9 +64,9 @@ def editors(
     def hook_for(changes: list[tuple[Address, tuple, Edit]]) -> OutputHook:
         def hook(tensor: Tensor, call: int) -> Tensor:
             new = tensor.clone()
-            for address, where, edit in changes:
+            for address, index, edit in changes:
                 if address.call in (None, call):
-                    new[where] = edit(new[where].clone())
+                    new[index] = edit(new[index].clone())
             return new
 
         return hook
@@ -74,25 +75,25 @@ def editors(
 
 
 def not_as_a_batch(address: str) -> str:
-    """What to say of a layer that the network does not run on the whole batch at once."""
-    return f"{address} did not run once for the whole batch; give the pictures one by one"
+    """Return the error message for a layer that does not run once on the whole batch."""
+    return f"{address} did not run once for the whole batch; give one picture at a time"
 
 
 def ablate() -> Edit:
-    """Set the activation to zero."""
+    """Return an edit that sets the activation to zero."""
     return torch.zeros_like
 
 
 def scale(factor: float) -> Edit:
-    """Multiply the activation."""
+    """Return an edit that multiplies the activation by `factor`."""
     return lambda activation: activation * factor
 
 
 def replace(value: Tensor | float) -> Edit:
-    """Put `value`, broadcast, in the activation's place."""
+    """Return an edit that replaces the activation by `value`, which is broadcast."""
     return lambda activation: torch.zeros_like(activation) + value
 
 
 def add(direction: Tensor | float) -> Edit:
-    """Add `direction`, broadcast."""
+    """Return an edit that adds `direction`, which is broadcast, to the activation."""
     return lambda activation: activation + direction

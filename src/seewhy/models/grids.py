@@ -1,9 +1,10 @@
-"""Where the picture's rows and columns are in an activation: the spatial grid of a layer.
+"""The spatial grid of a layer: how rows and columns of the picture are laid out in its output.
 
-Convolutional maps are [batch, channels, h, w]; Swin and ConvNeXt blocks keep
-[batch, h, w, channels]; transformers keep [batch, tokens, channels], with a few prefix tokens
-(class, distillation, registers) before the patches. A `Grid` says which it is and turns any
-of them into maps. Grids are found from shapes alone: a grid has the aspect ratio of the input.
+Convolutional feature maps are [batch, channels, h, w]; Swin and ConvNeXt blocks use
+[batch, h, w, channels]; transformers use [batch, tokens, channels], with a few prefix tokens
+(class, distillation, registers) before the patches. A `Grid` names the layout and converts an
+activation to feature maps. Grids are inferred from shapes alone: a grid has the aspect ratio of the
+input.
 """
 
 from collections.abc import Iterable
@@ -30,7 +31,7 @@ class Grid:
     prefix: int = 0
 
     def maps(self, activation: Tensor) -> Float[Tensor, "batch channels h w"]:
-        """The activation as maps; prefix tokens are left out."""
+        """Convert an activation to feature maps, without the prefix tokens."""
         if self.layout == "channels-first":
             return activation
         if self.layout == "channels-last":
@@ -39,7 +40,7 @@ class Grid:
         return patches.transpose(1, 2).unflatten(2, (self.height, self.width))
 
     def index(self, address: Address) -> tuple:
-        """What to index the raw activation with to get just the addressed part."""
+        """Return the index that selects the addressed part of a raw activation."""
         every = slice(None)
         channel = every if address.channel is None else address.channel
         if address.position is None:
@@ -72,18 +73,18 @@ def find_grid(
     known: Iterable[tuple[int, int]] = (),
     channels_last: bool = False,
 ) -> Grid | None:
-    """The grid of an output of `shape` (without batch) for an input of `size`, or None.
+    """Infer the grid of an output of `shape` (without batch) for an input of `size`, or None.
 
-    `known` holds the (height, width) of maps seen earlier in the same forward: a patch
-    embedding's map settles how the tokens that follow it are laid out. `channels_last` settles
-    shapes that fit both ways, such as 96 x 96 x 96.
+    `known` holds the (height, width) of feature maps earlier in the same forward pass: the map of a
+    patch embedding determines the layout of the tokens that follow it. `channels_last` decides
+    ambiguous shapes, such as 96 x 96 x 96.
     """
     if len(shape) == 3:
-        first = _fits(shape[1], shape[2], size)
-        last = _fits(shape[0], shape[1], size)
-        if last and (channels_last or not first):
+        fits_first = _fits(shape[1], shape[2], size)
+        fits_last = _fits(shape[0], shape[1], size)
+        if fits_last and (channels_last or not fits_first):
             return Grid("channels-last", shape[0], shape[1])
-        if first:
+        if fits_first:
             return Grid("channels-first", shape[1], shape[2])
     if len(shape) == 2:
         return _token_grid(shape[0], size, known)
@@ -106,7 +107,7 @@ def _token_grid(
 
 
 def _fits(height: int, width: int, size: tuple[int, int], slack: float = 1.5) -> bool:
-    """Whether the map could be a down-sampled picture of `size`: same aspect, more than a cell."""
+    """Return whether a map could be a down-sampled picture: same aspect, more than one cell."""
     inside = height * width > 1 and height <= size[0] + 2 and width <= size[1] + 2
     expected = width * size[0] / size[1], height * size[1] / size[0]
     return inside and (abs(height - expected[0]) <= slack or abs(width - expected[1]) <= slack)

@@ -1,6 +1,7 @@
-"""See and replace what modules put out, while a block runs.
+"""Read and replace the outputs of modules while a `with` block runs.
 
-The one place that sets hooks. They are removed when the block ends, also on an exception.
+Forward hooks are registered only here. They are removed when the block ends, also after an
+exception.
 """
 
 import dataclasses
@@ -18,11 +19,11 @@ OutputHook = Callable[[Tensor, int], Tensor | None]
 def hooked(
     net: nn.Module, hooks: Mapping[str, OutputHook], before_others: bool = False
 ) -> Iterator[None]:
-    """Call each named module's hook with its output and the number of the call (from 0).
+    """Call each named module's hook with its output and the index of the call (from 0).
 
-    A hook that returns a tensor replaces the output. Of a tuple, list, mapping or dataclass
-    output the first tensor counts. `before_others` lets these hooks see and replace the
-    output before those that were set earlier.
+    A tensor that a hook returns replaces the output. If the output is a tuple, list, mapping or
+    dataclass, its first tensor is used. With `before_others`, these hooks run before hooks that
+    were registered earlier.
     """
     calls: Counter[str] = Counter()
 
@@ -51,7 +52,7 @@ def hooked(
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The first tensor of a module's output: a tensor, sequence, mapping, dataclass, or nothing."""
+    """Return the first tensor of an output (tensor, sequence, mapping or dataclass), or None."""
     if isinstance(output, Tensor):
         return output
     return next((v for v in _values(output) if isinstance(v, Tensor)), None)
@@ -68,7 +69,7 @@ def _values(output: Any) -> Iterable[Any]:
 
 
 def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
-    """`output` with `old` exchanged for `new`, in the same container type."""
+    """Replace `old` by `new` in `output`, and keep the container type."""
     if output is old:
         return new
     if isinstance(output, Mapping):

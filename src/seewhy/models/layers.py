@@ -1,10 +1,10 @@
-"""The layers of a network as they run: names, shapes, spatial grids, and the choice of one.
+"""The layers of a network in execution order: names, shapes, grids, and the default layer.
 
-`trace_layers` runs one picture through a network and writes down what every module put out. From
-that, `LayerGraph.spatial` names the layer that CAM-like methods read: the deepest one
-that still has rows and columns and that the decision depends on. That is `layer4` of a ResNet,
-`features` of a VGG, SqueezeNet or DenseNet, `norm` of a Swin, and `blocks.11.norm1` of a ViT:
-after its last attention block only the class token matters, so patches there have no gradient.
+`trace_layers` runs one picture through a network and records the output shape of every module.
+`LayerGraph.spatial` is the default layer of CAM methods: the deepest layer that still has rows and
+columns and that the logits depend on. That is `layer4` of a ResNet, `features` of a VGG, SqueezeNet
+or DenseNet, `norm` of a Swin, and `blocks.11.norm1` of a ViT: after its last attention block only
+the class token is read, so the patches there have no gradient.
 """
 
 from collections.abc import Sequence
@@ -20,29 +20,29 @@ from seewhy.models.grids import Grid, find_grid
 from seewhy.models.hooks import hooked
 from seewhy.models.session import borrowed
 
-# Their maps are copies or coarse means of the layer before: naming that one says more.
+# Their outputs are copies or averages of the previous layer, which is the better choice.
 _PASSIVE = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten,
 )  # fmt: skip
 
 
 class Traceable(Protocol):
-    """What tracing needs of a model: the network, and its forward on pixels without edits."""
+    """What tracing requires of a model: the network, and a forward pass without edits."""
 
     net: nn.Module
 
     def choose_memory_format(self, pixels: Tensor) -> None:
-        """Choose the memory layout, before anything watches the network run."""
+        """Choose the memory format, before hooks or a tape record the network."""
         ...
 
     def forward_unedited(self, pixels: Tensor) -> Tensor:
-        """Logits of the network as it is."""
+        """Return the logits without any edits."""
         ...
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One module as it ran: `shape` is its output without the batch (of the last call)."""
+    """One module that ran; `shape` is that of its last output, without the batch axis."""
 
     name: str
     kind: str
@@ -60,29 +60,29 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """Every layer that ran, in the order in which the layers finished.
+    """All layers that ran, in the order in which they finished.
 
-    `spatial` is the deepest layer with a spatial map that the decision depends on, if any.
+    `spatial` is the deepest layer with a spatial grid that the logits depend on, if any.
     """
 
     layers: dict[str, Layer]
     spatial: str | None
 
     def layer(self, name: str) -> Layer:
-        """The layer of this name; raises Unknown with the nearest names."""
+        """Return the layer of this name; raises Unknown with the closest names."""
         if name not in self.layers:
             raise Unknown("layer", name, self.layers, hint=LISTED)
         return self.layers[name]
 
     def call(self, address: Address) -> int:
-        """The call that the address means: the one it names, else the last."""
+        """Return the index of the call that the address names, by default the last."""
         calls = self.layer(address.layer).calls
         if address.call is not None and address.call >= calls:
             raise SeewhyError(f"{address}: {address.layer} runs {calls} times, counted from 0")
         return calls - 1 if address.call is None else address.call
 
     def index(self, address: Address) -> tuple:
-        """What to index the raw activation with to get just the addressed part."""
+        """Return the index that selects the addressed part of a raw activation."""
         layer = self.layer(address.layer)
         if address.channel is not None and address.channel >= layer.channels:
             raise SeewhyError(
@@ -104,12 +104,12 @@ def trace_layers(model: Traceable, pixels: Tensor) -> LayerGraph:
     model.choose_memory_format(pixels)
     order: dict[str, tuple[tuple[int, ...], int]] = {}
 
-    def note(name: str, tensor: Tensor, call: int) -> None:
-        order.pop(name, None)  # a layer stands where its last call finished
+    def record(name: str, tensor: Tensor, call: int) -> None:
+        order.pop(name, None)  # ordered by the end of the last call
         order[name] = (tuple(tensor.shape), call + 1)
 
     names = [name for name, m in net.named_modules() if name and not compiled(m)]
-    hooks = {name: lambda t, call, name=name: note(name, t, call) for name in names}
+    hooks = {name: lambda t, call, name=name: record(name, t, call) for name in names}
     with borrowed(net), torch.no_grad(), hooked(net, hooks):
         logits = model.forward_unedited(pixels)
     layers = _describe(net, order, (pixels.shape[-2], pixels.shape[-1]))
@@ -117,7 +117,7 @@ def trace_layers(model: Traceable, pixels: Tensor) -> LayerGraph:
 
 
 def compiled(module: nn.Module) -> bool:
-    """Whether the module runs TorchScript, into which nothing can look."""
+    """Return whether the module runs TorchScript, whose inner operations cannot be recorded."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
@@ -129,7 +129,7 @@ def _describe(
     layers = {}
     last = _channels_last([(modules[name], len(shape)) for name, (shape, _) in order.items()])
     for (name, (shape, calls)), channels_last in zip(order.items(), last, strict=True):
-        whole = shape[:1] == (1,)  # windows and crops folded into the batch are no grid
+        whole = shape[:1] == (1,)  # otherwise windows or crops are folded into the batch
         grid = find_grid(shape[1:], size, maps, channels_last) if whole else None
         if grid and grid.layout != "tokens":
             maps.append((grid.height, grid.width))
@@ -140,38 +140,38 @@ def _describe(
 
 
 def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:
-    """Whether each output has its channels last, told by what reads it next.
+    """Infer from the next module that runs whether each output has its channels last.
 
-    Linear layers and plain layer norms of maps work on the last dimension, convolutions on the
-    first after the batch; a subclass of LayerNorm may permute, so it tells nothing.
+    Linear layers and plain layer norms work on the last axis of a map, convolutions on the axis
+    after the batch. A subclass of LayerNorm may permute axes, so it is ignored.
     """
-    found, told = [], False
+    results, channels_last = [], False
     for module, dimensions in reversed(modules):
         if dimensions == 4 and (isinstance(module, nn.Linear) or type(module) is nn.LayerNorm):
-            told = True
+            channels_last = True
         elif isinstance(module, nn.Conv2d):
-            told = False
-        found.append(told)
-    return found[::-1]
+            channels_last = False
+        results.append(channels_last)
+    return results[::-1]
 
 
 def _choose(model: Traceable, pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
-    """The deepest layer that qualifies; with prefix tokens, one with gradients on patches."""
-    backwards = list(reversed(layers.values()))
-    token_counts = {layer.shape[0] for layer in backwards if _is_tokens(layer)}
+    """Choose the deepest suitable layer; with prefix tokens, its patches must have gradients."""
+    deepest_first = list(reversed(layers.values()))
+    token_counts = {layer.shape[0] for layer in deepest_first if _is_tokens(layer)}
     candidates = [
         layer
-        for i, layer in enumerate(backwards)
+        for i, layer in enumerate(deepest_first)
         if layer.grid
         and not layer.passive
-        and not _is_class_map(layer, classes, backwards[:i])
+        and not _is_class_map(layer, classes, deepest_first[:i])
         and not _is_attention(layer, token_counts)
         and not (_is_tokens(layer) and layer.kind == "Linear")  # a part of attention or MLP
     ]
     if not any(layer.grid and layer.grid.prefix for layer in candidates):
         return candidates[0].name if candidates else None
-    stream = [layer for layer in candidates if layer.channels == candidates[0].channels]
-    return _first_with_gradient(model, pixels, stream) or stream[0].name
+    residual_stream = [layer for layer in candidates if layer.channels == candidates[0].channels]
+    return _first_with_gradient(model, pixels, residual_stream) or residual_stream[0].name
 
 
 def _is_tokens(layer: Layer) -> bool:
@@ -179,31 +179,31 @@ def _is_tokens(layer: Layer) -> bool:
 
 
 def _is_class_map(layer: Layer, classes: int, later: Sequence[Layer]) -> bool:
-    """A map with one channel per class and no linear layer after it is already an answer."""
+    """Return whether a map has one channel per class and no linear layer after it."""
     if _is_tokens(layer):
         return False
     return layer.channels == classes and not any(other.kind == "Linear" for other in later)
 
 
 def _is_attention(layer: Layer, token_counts: set[int]) -> bool:
-    """[heads, tokens, tokens] has the shape of maps and is none."""
+    """Return whether the shape is [heads, tokens, tokens], which only looks like feature maps."""
     return len(layer.shape) == 3 and set(layer.shape[1:]) <= token_counts
 
 
-def _first_with_gradient(model: Traceable, pixels: Tensor, stream: list[Layer]) -> str | None:
-    found: dict[str, Tensor] = {}
+def _first_with_gradient(model: Traceable, pixels: Tensor, layers: list[Layer]) -> str | None:
+    activations: dict[str, Tensor] = {}
 
     def keep(name: str, tensor: Tensor) -> Tensor:
         if tensor.requires_grad:
-            found[name] = tensor
+            activations[name] = tensor
         return tensor.clone()
 
-    hooks = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in stream}
+    hooks = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in layers}
     with borrowed(model.net), hooked(model.net, hooks):
         logits = model.forward_unedited(pixels.clone().requires_grad_())
-        pulled = torch.autograd.grad(logits.max(), [*found.values()], materialize_grads=True)
-    gradients = dict(zip(found, pulled, strict=True))
-    for layer in stream:
+        pulled = torch.autograd.grad(logits.max(), [*activations.values()], materialize_grads=True)
+    gradients = dict(zip(activations, pulled, strict=True))
+    for layer in layers:
         gradient = gradients.get(layer.name)
         if layer.grid and gradient is not None and bool(layer.grid.maps(gradient).any()):
             return layer.name

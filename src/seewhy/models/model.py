@@ -1,8 +1,8 @@
-"""`Model`: RGB pixels in [0, 1] in, logits out.
+"""`Model`: maps RGB pixels in [0, 1] to logits.
 
-Normalisation happens inside, so that everything that edits or draws pictures works in pixel
-space. The wrapped network is never changed: training mode, gradients, hooks, parameters and
-buffers are as they were after every call, also after an exception.
+Normalisation happens inside, so that all code that edits or draws pictures works in pixel space.
+The wrapped network is never changed: training mode, gradients, hooks, parameters and buffers are
+restored after every call, also after an exception.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from seewhy.support.batch_norm import keep_layout
 
 _UNWATCHED = nullcontext()
 
-DEFAULT_SIZE = (224, 224)  # probed when neither a picture nor the preparation names a size
+DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
 class Model:
@@ -36,9 +36,9 @@ class Model:
     - `net`: any `nn.Module` that maps [batch, channels, height, width] to class logits.
     - `mean`, `std`: per-channel normalisation of pixels in [0, 1], applied inside; none by default.
     - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
-      cropped to it. `preparation` says more; None takes pictures as they are.
+      cropped to it. By default pictures keep their size; use `preparation` for other settings.
     - `classes`: class names in the order of the logits, or a mapping index -> name.
-    - `raw`: what comes out are scores to be taken as they are, not logits of classes.
+    - `raw`: the outputs are scores that are used as they are, not logits of classes.
     """
 
     def __init__(
@@ -62,45 +62,45 @@ class Model:
             raise SeewhyError("give either size or preparation, not both")
         self.net = _unwrapped(net)
         if any(isinstance(p, UninitializedParameter) for p in self.net.parameters()):
-            raise SeewhyError("the network has lazy layers; run it once on a picture before")
+            raise SeewhyError("the network has lazy layers; run it once on a picture first")
         if any(p.is_inference() for p in self.net.parameters()):
             raise SeewhyError(
-                "the network was made inside torch.inference_mode(), where gradients cannot be "
-                "had; make or load it outside"
+                "the network was created inside torch.inference_mode(), so it has no gradients; "
+                "create or load it outside"
             )
         self.name = name or type(self.net).__name__
         self.preparation = preparation or _preparation(size, mean)
         channels = self.preparation.channels
-        with torch.inference_mode(False):  # autograd must be able to keep them
+        with torch.inference_mode(False):  # autograd cannot save inference tensors
             self.mean = _per_channel(mean, 0.0, channels, "mean")
             self.std = _per_channel(std, 1.0, channels, "std")
         if not bool((self.std > 0).all()):
             raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
         self.classes = None if classes is None else _class_names(classes)
         self.raw = raw
-        self.edits: list[Sequence[tuple[Address, Edit]]] = []  # in force; see `seewhy.edited`
+        self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}
 
     @property
     def device(self) -> torch.device:
-        """Where the network's parameters are."""
+        """The device of the network's parameters."""
         return device_of(self.net)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating type that the network computes in."""
+        """The floating-point type of the network's parameters."""
         tensors = chain(self.net.parameters(), self.net.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
 
     def prepare(self, things: Any) -> Batch:
-        """Pictures of any kind (see `seewhy.images`) as a batch that the network takes."""
+        """Prepare pictures of any kind (see `seewhy.images`) as a batch for the network."""
         return prepare(things, self.preparation)
 
     def __call__(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """Logits for pixels in [0, 1]; differentiable with respect to `pixels` if they ask."""
+        """Return logits for pixels in [0, 1], differentiable if `pixels` require gradients."""
         with borrowed(self.net):
             return self.forward(pixels)
 
@@ -109,16 +109,17 @@ class Model:
         pixels: Float[Tensor, "batch channels height width"],
         watched: AbstractContextManager = _UNWATCHED,
     ) -> Float[Tensor, "batch classes"]:
-        """The bare forward with the edits in force, for use inside `session.borrowed`.
+        """Run a forward pass with the active edits, for use inside `session.borrowed`.
 
-        `watched` is entered while the network runs, and not while pixels are normalised.
+        The context manager `watched` is active while the network runs, but not during the
+        normalisation of the pixels.
         """
         if not self.edits:
             return self.forward_unedited(pixels, watched)
         hooks = [editors(self.layer_graph(pixels), edits) for edits in self.edits]
         with ExitStack() as stack:
-            for one in reversed(hooks):
-                stack.enter_context(hooked(self.net, one, before_others=True))
+            for layer_hooks in reversed(hooks):
+                stack.enter_context(hooked(self.net, layer_hooks, before_others=True))
             return self.forward_unedited(pixels, watched)
 
     def forward_unedited(
@@ -126,39 +127,39 @@ class Model:
         pixels: Float[Tensor, "batch channels height width"],
         watched: AbstractContextManager = _UNWATCHED,
     ) -> Float[Tensor, "batch classes"]:
-        """The bare forward of the network as it is."""
+        """Run a forward pass without any edits, for use inside `session.borrowed`."""
         self.choose_memory_format(pixels)
         normal = self.normalised(pixels)
         with watched:
             return keep_layout(logits_of(self.net(normal), len(pixels)))
 
     def choose_memory_format(self, pixels: Tensor) -> None:
-        """Choose the memory layout once; called before anything watches the network run.
+        """Choose the memory format once, before hooks or a tape record the network.
 
-        Channels-last runs convolutions up to twice as fast. A network that depends on how its
-        maps lie in memory (it calls `view` or `as_strided` on them) runs without.
+        Channels-last makes convolutions up to twice as fast. It is not used for a network that
+        depends on the memory format of its feature maps (by `view` or `as_strided`).
         """
         if self._memory_format is not None:
             return
-        # Two pictures: a `view` across batch and channels fails only then.
+        # Two pictures, because a `view` across batch and channels fails only then.
         probe = torch.cat([self._probe(pixels)] * 2)
         with borrowed(self.net), torch.no_grad():
             try:
                 plain = self.net(self._normalised(probe, torch.contiguous_format))
                 fast = self.net(self._normalised(probe, torch.channels_last))
                 same = _alike(logits_of(fast, 2), logits_of(plain, 2))
-            except Exception:  # of a network that is broken, the forward that follows says why
+            except Exception:  # if the network is broken, the next forward pass reports it
                 same = False
         self._memory_format = torch.channels_last if same else torch.contiguous_format
 
     @staticmethod
     def _probe(pixels: Tensor) -> Tensor:
-        """One picture of the kind: the first, or grey where there is none."""
+        """Return the first picture, or a grey one if there is none."""
         grey = torch.full((1, *pixels.shape[1:]), 0.5, device=pixels.device)
         return pixels[:1].detach() if len(pixels) else grey
 
     def layer_graph(self, pixels: Tensor | None = None) -> LayerGraph:
-        """The layers as they run on pictures of this size; found by one forward, then kept."""
+        """Return the layers for pictures of this size; traced by one forward pass, then cached."""
         if pixels is None:
             size = self.preparation.size or DEFAULT_SIZE
             pixels = torch.full((1, self.preparation.channels, *size), 0.5)
@@ -168,23 +169,26 @@ class Model:
         return self._layer_graphs[size]
 
     def find_layer(self, pixels: Tensor | None = None) -> str:
-        """The deepest layer with a spatial map that the decision depends on."""
-        found = self.layer_graph(pixels).spatial
-        if found is None:
+        """Return the name of the deepest layer with a spatial grid that the logits depend on."""
+        layer = self.layer_graph(pixels).spatial
+        if layer is None:
             raise NotApplicable(
                 f"no layer of {self.name} keeps the picture's rows and columns; name one "
                 "(layer=, or --layer)"
             )
-        return found
+        return layer
 
     def class_index(self, target: int | str, count: int) -> int:
-        """The index of a class given by index or name, of `count` classes."""
+        """Return the index of a class given by index or name; raises SeewhyError if there is none.
+
+        `count` is the number of classes.
+        """
         if isinstance(target, str) and (target in (self.classes or ()) or not _is_number(target)):
             if not self.classes:
                 raise SeewhyError(f"{self.name} has no class names; give class {target!r} by index")
             return _index_of(target, self.classes)
         if not isinstance(target, str | int | np.integer):
-            raise SeewhyError(f"a class is an index or a name, not {target!r}")
+            raise SeewhyError(f"a class must be an index or a name, got {target!r}")
         index = int(target)
         if not 0 <= index < count:
             raise SeewhyError(
@@ -195,20 +199,21 @@ class Model:
     def normalised(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Pixels in [0, 1] as the network takes them; once the layout is chosen, in that."""
+        """Normalise pixels in [0, 1], in the memory format that was chosen, if any."""
         return self._normalised(pixels, self._memory_format)
 
     def laid_out(self, normal: Tensor) -> Tensor:
-        """The same numbers, lying in memory as the network likes it best."""
+        """Convert normalised pixels to the memory format that was chosen."""
         return normal.contiguous(memory_format=self._memory_format or torch.contiguous_format)
 
     def _normalised(self, pixels: Tensor, layout: torch.memory_format | None) -> Tensor:
         if not pixels.is_floating_point():
-            raise SeewhyError(f"pixels are numbers in [0, 1], not {pixels.dtype}; divide by 255")
+            raise SeewhyError(f"pixels must be floats in [0, 1], got {pixels.dtype}; divide by 255")
         if pixels.ndim != 4 or pixels.shape[1] != self.preparation.channels:
             raise SeewhyError(
-                f"{self.name} takes [batch, {self.preparation.channels}, height, width], not "
-                f"{tuple(pixels.shape)}; a grey model has mean=[m] or Preparation(channels=1)"
+                f"{self.name} expects pixels [batch, {self.preparation.channels}, height, width], "
+                f"got {tuple(pixels.shape)}; for a grey model, set mean=[m] or "
+                "Preparation(channels=1)"
             )
         pixels = pixels.to(self.device, self.dtype)
         normal = (pixels - self.mean.to(pixels)) / self.std.to(pixels)
@@ -221,7 +226,7 @@ class Model:
 
 
 def _unwrapped(net: nn.Module) -> nn.Module:
-    """The network inside torch.compile, DataParallel or DistributedDataParallel."""
+    """Return the network inside torch.compile, DataParallel or DistributedDataParallel."""
     net = getattr(net, "_orig_mod", net)
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     return net.module if isinstance(net, parallel) else net
@@ -235,21 +240,21 @@ def _preparation(
         return Preparation(channels=channels)
     sides = (size, size) if isinstance(size, int) else size
     if not (isinstance(sides, Sequence) and [type(s) for s in sides] == [int, int]):
-        raise SeewhyError(f"size is a whole number or (height, width), not {size!r}")
-    # Resized to cover the input, then cropped to it.
+        raise SeewhyError(f"size must be an integer or (height, width), got {size!r}")
+    # The picture is resized to cover the input, then cropped to it.
     return Preparation(size=(sides[0], sides[1]), resize=max(sides), channels=channels)
 
 
 def _per_channel(
     values: float | Sequence[float] | None, default: float, channels: int, name: str
 ) -> Float[Tensor, "1 channels 1 1"]:
-    given = [default if values is None else values] if not _is_listed(values) else values
+    as_list = [default if values is None else values] if not _is_listed(values) else values
     try:
-        numbers = torch.tensor([float(v) for v in given])  # type: ignore[union-attr]
+        numbers = torch.tensor([float(v) for v in as_list])  # type: ignore[union-attr]
     except (TypeError, ValueError):
-        raise SeewhyError(f"{name} holds a number per channel, not {values!r}") from None
+        raise SeewhyError(f"{name} must be one number per channel, got {values!r}") from None
     if len(numbers) not in (1, channels):
-        raise SeewhyError(f"{name} has {len(numbers)} values, the model takes {channels} channels")
+        raise SeewhyError(f"{name} has {len(numbers)} values, but the model {channels} channels")
     if not bool(numbers.isfinite().all()):
         raise SeewhyError(f"{name} must be finite, got {values!r}")
     return numbers.expand(channels).clone().view(1, channels, 1, 1)
@@ -260,17 +265,17 @@ def _is_listed(values: Any) -> bool:
 
 
 def _class_names(classes: Any) -> list[str]:
-    """Names in the order of the logits, from a sequence or a mapping index -> name."""
+    """Return names in the order of the logits, from a sequence or a mapping index -> name."""
     if isinstance(classes, Mapping):
         try:
             by_index = {int(index): str(name) for index, name in classes.items()}
         except (TypeError, ValueError):
-            raise SeewhyError("classes as a mapping goes from index to name") from None
+            raise SeewhyError("classes must map each index to a name") from None
         if min(by_index, default=0) < 0:
-            raise SeewhyError(f"classes has the negative index {min(by_index)}")
+            raise SeewhyError(f"classes must not have negative indices, got {min(by_index)}")
         return [by_index.get(i, f"class {i}") for i in range(max(by_index, default=-1) + 1)]
     if not isinstance(classes, Sequence) or isinstance(classes, str):
-        raise SeewhyError(f"classes is a sequence of names or a mapping, not {classes!r}")
+        raise SeewhyError(f"classes must be a sequence of names or a mapping, got {classes!r}")
     return [str(c) for c in classes]
 
 
@@ -278,11 +283,11 @@ def _index_of(name: str, classes: list[str]) -> int:
     wanted = name.lower().replace("_", " ").strip()
     names = [c.lower().replace("_", " ") for c in classes]
     for matches in (lambda c: c == wanted, lambda c: wanted in [s.strip() for s in c.split(",")]):
-        found = [i for i, c in enumerate(names) if matches(c)]
-        if found:
-            return found[0]
+        indices = [i for i, c in enumerate(names) if matches(c)]
+        if indices:
+            return indices[0]
     raise Unknown(
-        "class", name, classes, hint=f"the model has {len(classes)}, such as {classes[0]!r}"
+        "class", name, classes, hint=f"the model has {len(classes)} classes, such as {classes[0]!r}"
     )
 
 
@@ -290,26 +295,29 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    """Equal but for rounding; NaN where the other has it."""
-    scale = float(other.abs().nan_to_num().max()) if other.numel() else 0.0
-    return torch.allclose(one, other, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
+def _alike(values: Tensor, expected: Tensor) -> bool:
+    """Return whether two tensors are equal up to rounding, with NaN at the same places."""
+    scale = float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
+    return torch.allclose(values, expected, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
 
 
 def logits_of(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
-    """The logits in whatever a classifier returns for a batch of this size."""
-    found = getattr(output, "logits", output)
-    if isinstance(found, Mapping):
-        found = found.get("logits", found.get("out"))
-    if isinstance(found, tuple | list) and found:
-        found = found[0]
-    if isinstance(found, Tensor) and found.ndim == 1:
-        # One logit for each picture, or one picture whose batch dimension was squeezed away.
-        found = found[None] if batch == 1 else found[:, None]
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != batch:
-        came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    """Return the logits in the output of a classifier for `batch` pictures.
+
+    Raises SeewhyError if it holds no logits of shape [batch, classes].
+    """
+    logits = getattr(output, "logits", output)
+    if isinstance(logits, Mapping):
+        logits = logits.get("logits", logits.get("out"))
+    if isinstance(logits, tuple | list) and logits:
+        logits = logits[0]
+    if isinstance(logits, Tensor) and logits.ndim == 1:
+        # One logit for each picture, or one picture whose batch axis was squeezed.
+        logits = logits[None] if batch == 1 else logits[:, None]
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise SeewhyError(
-            f"the network returned {came} for {batch} pictures; expected class logits of shape "
+            f"the network returned {got} for {batch} pictures; expected class logits of shape "
             "[batch, classes]; wrap it in a module that returns those"
         )
-    return found
+    return logits

@@ -1,4 +1,4 @@
-"""Borrow a network and give it back exactly as it was."""
+"""Use a network in evaluation mode and restore its state exactly afterwards."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +14,12 @@ _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # type: ignor
 
 @contextmanager
 def borrowed(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode, frozen parameters, gradients on; undone afterwards, also on an exception.
+    """Set evaluation mode, freeze parameters and enable gradients; restore all of it afterwards.
 
-    Works inside the caller's `no_grad`, `inference_mode` and `autocast`, none of which reach
-    in. Parameters are frozen so that autograd keeps only what input gradients need; a layer
-    that does not depend on the input then costs no graph at all. Buffers that the network
-    writes to in its forward are put back. One thread at a time; the same one may borrow again.
+    The caller's `no_grad`, `inference_mode` and `autocast` have no effect inside. Parameters are
+    frozen so that autograd keeps only what gradients of the input need; layers that do not depend
+    on the input then record no graph. Buffers that the forward pass modifies are restored. Only one
+    thread at a time can enter; the same thread may enter again.
     """
     with ExitStack() as undo:
         undo.enter_context(_locks.setdefault(net, RLock()))
@@ -42,25 +42,25 @@ def borrowed(net: nn.Module) -> Iterator[None]:
 
 
 def device_of(net: nn.Module) -> torch.device:
-    """Where the network's parameters are, or its buffers if it has none."""
+    """Return the device of the network's parameters, or of its buffers if it has none."""
     tensors = chain(net.parameters(), net.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def _buffers_kept(module: nn.Module) -> Callable[[], None]:
-    """What puts the module's own buffers back, values and all."""
-    kept = {
+    """Return a function that restores the module's own buffers and their values."""
+    saved = {
         name: (buffer, buffer.detach().clone(), buffer._version)
         for name, buffer in module._buffers.items()
         if buffer is not None and not buffer.is_inference()
     }
 
-    def put_back() -> None:
-        for name, (buffer, values, version) in kept.items():
+    def restore() -> None:
+        for name, (buffer, values, version) in saved.items():
             if buffer._version != version:
                 with torch.no_grad():
                     buffer.copy_(values)
             if name not in module._buffers or module._buffers[name] is not buffer:
                 module._buffers[name] = buffer
 
-    return put_back
+    return restore

@@ -1,4 +1,4 @@
-"""Results as values: save, load, summary, show and to_dict, written once."""
+"""The base class of all results, with save, load, summary, show and to_dict."""
 
 from seewhy.results.base import SUFFIXES, Result, load
 

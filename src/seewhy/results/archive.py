@@ -1,8 +1,8 @@
-"""Any result as named tensors and JSON, and back, bit for bit.
+"""Convert any result to named tensors and JSON, and back, bit for bit.
 
-A result is a dataclass of tensors, numbers, texts, tuples, mappings and other dataclasses of
-this package. Tensors are kept under the path of fields that leads to them. A value that holds
-a function says by a method `stored()` what to keep in its place.
+A result is a dataclass of tensors, numbers, strings, tuples, mappings and other dataclasses of
+this package. Each tensor is stored under the path of fields that leads to it. A value that holds
+a function has a method `stored()` that returns what to store instead.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ FORMAT = "seewhy-result-1"
 
 
 def pack(result: Any) -> tuple[dict[str, Tensor], str]:
-    """The tensors, on the CPU, and the JSON of everything else."""
+    """Return the tensors, on the CPU, and everything else as JSON."""
     tensors: dict[str, Tensor] = {}
     tree = {"format": FORMAT, "result": _packed(result, "result", tensors)}
     return tensors, json.dumps(tree, allow_nan=False)
 
 
 def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Any:
-    """The result that `pack` took apart; raises SeewhyError on other data."""
+    """Rebuild the result that `pack` converted; raises SeewhyError for other data."""
     try:
         return _unpacked(json.loads(metadata)["result"], tensors)
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
-        raise SeewhyError(f"expected a saved result, came other data ({error!r})") from error
+        raise SeewhyError(f"expected a saved result, got other data ({error!r})") from error
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -54,11 +54,11 @@ def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         case Mapping():
             pairs = [(_packed(k, path, tensors), k, v) for k, v in value.items()]
             return {"#map": [[k, _packed(v, f"{path}.{name}", tensors)] for k, name, v in pairs]}
-    if dataclasses.is_dataclass(value) and _ours(type(value)):
-        kept = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        fields = {name: _packed(v, f"{path}.{name}", tensors) for name, v in kept.items()}
+    if dataclasses.is_dataclass(value) and _in_this_package(type(value)):
+        attributes = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        fields = {name: _packed(v, f"{path}.{name}", tensors) for name, v in attributes.items()}
         return {"#class": [type(value).__module__, type(value).__qualname__], "fields": fields}
-    raise SeewhyError(f"{path} is {type(value).__name__}, which no archive can hold")
+    raise SeewhyError(f"{path} is a {type(value).__name__}, which an archive cannot store")
 
 
 def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
@@ -72,17 +72,18 @@ def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
         case {"#map": pairs}:
             return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in pairs}
         case {"#class": [module, name], "fields": fields}:
-            # Nothing but a dataclass of this package is ever looked up or called.
+            # For safety, only dataclasses of this package are looked up and called.
             if module.partition(".")[0] != "seewhy":
-                raise ValueError(f"{module}.{name} is no class of a result")
+                raise ValueError(f"{module}.{name} is not a class of this package")
             cls = getattr(import_module(module), name)
-            if not (isinstance(cls, type) and dataclasses.is_dataclass(cls) and _ours(cls)):
-                raise ValueError(f"{module}.{name} is no class of a result")
+            is_dataclass = isinstance(cls, type) and dataclasses.is_dataclass(cls)
+            if not (is_dataclass and _in_this_package(cls)):
+                raise ValueError(f"{module}.{name} is not a dataclass of this package")
             return cls(**{name: _unpacked(v, tensors) for name, v in fields.items()})
         case list():
             return [_unpacked(v, tensors) for v in tree]
     return tree
 
 
-def _ours(cls: type) -> bool:
+def _in_this_package(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "seewhy"

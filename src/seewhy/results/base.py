@@ -1,14 +1,14 @@
-"""`Result`: what every answer of the product can do; what it looks like is in its view.
+"""`Result`: the methods that all results share; how a result is displayed is in its view module.
 
 A result that is defined in `x.py` has a module `x_view.py` beside it with these functions:
 
     figure(result)   a matplotlib figure
-    text(result)     a few plain lines
-    data(result)     numbers and text that JSON can hold
-    page(result)     an HTML page; without it, the figure and the text make one
+    text(result)     a few lines of plain text
+    data(result)     numbers and strings that JSON can represent
+    page(result)     an HTML page; optional, the default shows the figure and the text
 
-They are found by the module's name when they are called, so that a result knows neither
-matplotlib nor the pages, and adding a result is adding two files.
+The view is imported by name when it is needed, so that results depend neither on matplotlib nor
+on HTML templates. Adding a kind of result means adding these two files.
 """
 
 import json
@@ -25,8 +25,8 @@ from seewhy.support.files import write_by_suffix
 
 IMAGES = (".png", ".jpg", ".svg", ".pdf")
 ARCHIVES = tuple(DECODERS)
-SUFFIXES = (*IMAGES, ".html", ".json", *ARCHIVES)  # what every result can be saved as
-# Who packs and unpacks an archive of each format; found by name, like the views.
+SUFFIXES = (*IMAGES, ".html", ".json", *ARCHIVES)  # every result can be saved as these
+# The module that packs and unpacks each archive format; imported by name, like the views.
 FORMATS = {"seewhy-explanation-2": "seewhy.attribution.archive", FORMAT: "seewhy.results.archive"}
 RENDERING = "seewhy.show.rendering"
 
@@ -34,32 +34,32 @@ Found = TypeVar("Found")
 
 
 class Result:
-    """An answer with everything that made it. `options` go to the functions of its view."""
+    """A result with the settings that produced it; `options` are passed on to its view."""
 
     def __repr__(self) -> str:
-        """One line; the numbers are in the fields."""
-        first = self.summary().partition("\n")[0]
-        return f"{type(self).__name__}({' '.join(first.split())})"
+        """The class name and the first line of the summary; tensors are not printed."""
+        first_line = self.summary().partition("\n")[0]
+        return f"{type(self).__name__}({' '.join(first_line.split())})"
 
     def summary(self, **options: Any) -> str:
-        """A few plain lines: what was asked, what was found, and what to know about it."""
+        """Return a few lines of plain text: the settings, the main findings and any notes."""
         return view(self).text(self, **options)
 
     def show(self, **options: Any) -> Any:
-        """A matplotlib figure."""
+        """Draw the result as a matplotlib figure."""
         return view(self).figure(self, **options)
 
     def to_dict(self, **options: Any) -> dict[str, Any]:
-        """The numbers and texts for other programs; valid as JSON, NaN is None."""
+        """Return the numbers and strings as a dictionary that is valid JSON; NaN becomes None."""
         return view(self).data(self, **options)
 
     def save(self, path: str | Path, **options: Any) -> Path:
-        """Write by suffix, whole or not at all; gives back the path.
+        """Save in the format that the suffix names and return the path; never a partial file.
 
         .png .jpg .svg .pdf (figure), .html (page), .json (numbers), .npz and .safetensors
         (everything, bit for bit; `load` reads them).
 
-        Raises SeewhyError for another suffix, a missing folder, or a disk that refuses.
+        Raises SeewhyError for another suffix, a missing folder, or a failed write.
         """
         writers: dict[str, Callable[[], bytes]] = {
             suffix: lambda suffix=suffix: self._image(suffix, options) for suffix in IMAGES
@@ -72,17 +72,17 @@ class Result:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote as .npz or .safetensors.
+        """Read a result that `save` wrote as .npz or .safetensors.
 
         Raises SeewhyError for a file that cannot be read or holds another kind of result.
         """
-        found = load(path)
-        if not isinstance(found, cls):
+        result = load(path)
+        if not isinstance(result, cls):
             raise SeewhyError(
-                f"{path}: expected {cls.__name__}, came {type(found).__name__}; "
-                f"use {type(found).__name__}.load"
+                f"{path}: expected {cls.__name__}, got {type(result).__name__}; "
+                f"use {type(result).__name__}.load"
             )
-        return found
+        return result
 
     def _repr_html_(self) -> str:
         return import_module(RENDERING).notebook(self.show(), self.summary())
@@ -99,20 +99,20 @@ class Result:
 
 
 def view(result: Result) -> ModuleType:
-    """The module that says how a result of this kind is shown."""
+    """Import the view module of a result: the one that draws and describes it."""
     return import_module(f"{type(result).__module__}_view")
 
 
 def load(path: str | Path) -> Result:
-    """Any result that was saved as .npz or .safetensors, on the CPU, as it was.
+    """Load any result that was saved as .npz or .safetensors; its tensors are on the CPU.
 
     Raises SeewhyError for another suffix, a file that cannot be read, or other content.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in DECODERS:
         raise SeewhyError(
-            f"{path}: expected a name that ends in {', '.join(DECODERS)}; "
-            f"came {suffix or 'no suffix'!r}"
+            f"{path}: expected a file name that ends in {', '.join(DECODERS)}; "
+            f"got {suffix or 'no suffix'!r}"
         )
     try:
         tensors, metadata = DECODERS[suffix](Path(path).read_bytes())
@@ -125,12 +125,12 @@ def load(path: str | Path) -> Result:
 
 def _unpacker(metadata: str) -> Callable[..., Result]:
     try:
-        named = json.loads(metadata)["format"]
+        format_name = json.loads(metadata)["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SeewhyError(f"expected a saved result, came other data ({error!r})") from error
-    if named not in FORMATS:
-        raise SeewhyError(f"expected one of the formats {', '.join(FORMATS)}, came {named!r}")
-    return import_module(FORMATS[named]).unpack if named != FORMAT else unpack
+        raise SeewhyError(f"expected a saved result, got other data ({error!r})") from error
+    if format_name not in FORMATS:
+        raise SeewhyError(f"expected one of the formats {', '.join(FORMATS)}, got {format_name!r}")
+    return import_module(FORMATS[format_name]).unpack if format_name != FORMAT else unpack
 
 
 def _packed(result: Result) -> tuple[dict[str, Any], str]:

@@ -1,11 +1,11 @@
-"""Procedural pictures with exact ground truth: rooms with one main object of ten classes.
+"""Procedurally rendered pictures with exact ground truth: rooms with one object of ten classes.
 
 >>> from seewhy import scenes
 >>> factors = scenes.sample(8, seed=0)
 >>> scene = scenes.render(factors, size=64)
 >>> scene.pixels.shape, scene.masks["object"].shape
 (torch.Size([8, 3, 64, 64]), torch.Size([8, 64, 64]))
->>> no_lamp = scenes.render(scenes.without(factors, "lamp"))  # nothing else has changed
+>>> no_lamp = scenes.render(scenes.without(factors, "lamp"))  # everything else is unchanged
 """
 
 from seewhy.scenes.colours import COLOURS

@@ -1,4 +1,4 @@
-"""Look at scenes, and time them.
+"""Write a contact sheet of scenes, or measure how fast they are rendered.
 
 From a shell:
 
@@ -21,7 +21,7 @@ CAPTION = 14  # pixels under each picture
 
 
 def contact_sheet(factors: Factors, size: int, columns: int) -> Image.Image:
-    """The pictures in rows, each with its class and texture under it."""
+    """Draw the pictures in rows, each with its class and texture as the caption."""
     pictures = (render(factors, size).pixels * 255).round().byte().movedim(1, -1).numpy()
     rows = -(-len(factors) // columns)
     sheet = Image.new("RGB", (columns * (size + 4), rows * (size + CAPTION + 4)), "white")
@@ -36,7 +36,7 @@ def contact_sheet(factors: Factors, size: int, columns: int) -> Image.Image:
 
 
 def pictures_per_second(factors: Factors, size: int, *, labels: bool) -> float:
-    """How many pictures one core renders in a second, the best of three goes."""
+    """Measure how many pictures one core renders per second; the best of three runs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -48,14 +48,14 @@ def pictures_per_second(factors: Factors, size: int, *, labels: bool) -> float:
 def _seconds(factors: Factors, size: int, labels: bool) -> float:
     started = time.perf_counter()
     scene = render(factors, size)
-    touched: list[Tensor] = [scene.label]
+    computed: list[Tensor] = [scene.label]
     if labels:
-        touched += [*scene.boxes.values(), *scene.parts.values(), *scene.concepts.maps.values()]
+        computed += [*scene.boxes.values(), *scene.parts.values(), *scene.concepts.maps.values()]
     return time.perf_counter() - started
 
 
 def main(arguments: list[str] | None = None):
-    """Write a contact sheet, or print the speed, or both."""
+    """Write a contact sheet, print the rendering speed, or both."""
     parser = argparse.ArgumentParser(prog="python -m seewhy.scenes", description=__doc__)
     parser.add_argument("--contact-sheet", type=Path, metavar="OUT.png")
     parser.add_argument("--speed", action="store_true")
@@ -63,28 +63,28 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--columns", type=int, default=8)
-    given = parser.parse_args(arguments)
-    if given.contact_sheet is None and not given.speed:
+    options = parser.parse_args(arguments)
+    if options.contact_sheet is None and not options.speed:
         parser.error("nothing to do: give --contact-sheet OUT.png or --speed")
     try:
-        _run(given)
+        _run(options)
     except (SeewhyError, OSError) as error:
         parser.error(str(error))
 
 
-def _run(given: argparse.Namespace):
-    shortcut = Shortcut(0, 0.2, leak=0.2)  # some marks to look at, tied to nothing
-    if given.contact_sheet is not None:
-        factors = sample(given.count, given.seed, shortcut=shortcut)
-        new = given.contact_sheet.with_name(given.contact_sheet.name + ".new")
-        contact_sheet(factors, given.size, max(1, given.columns)).save(new, format="PNG")
-        new.replace(given.contact_sheet)
-        print(f"{given.contact_sheet}: {given.count} scenes")
-    if given.speed:
-        factors = sample(512, given.seed, shortcut=shortcut)
-        for labels, what in ((False, "pixels and class"), (True, "with all masks and concepts")):
-            rate = pictures_per_second(factors, given.size, labels=labels)
-            print(f"{what}: {rate:.0f} pictures of {given.size} px a second on one core")
+def _run(options: argparse.Namespace):
+    shortcut = Shortcut(0, 0.2, leak=0.2)  # to show some marks, independent of the class
+    if options.contact_sheet is not None:
+        factors = sample(options.count, options.seed, shortcut=shortcut)
+        new = options.contact_sheet.with_name(options.contact_sheet.name + ".new")
+        contact_sheet(factors, options.size, max(1, options.columns)).save(new, format="PNG")
+        new.replace(options.contact_sheet)
+        print(f"{options.contact_sheet}: {options.count} scenes")
+    if options.speed:
+        factors = sample(512, options.seed, shortcut=shortcut)
+        for labels, name in ((False, "pixels and class"), (True, "with all masks and concepts")):
+            rate = pictures_per_second(factors, options.size, labels=labels)
+            print(f"{name}: {rate:.0f} pictures of {options.size} px per second on one core")
 
 
 if __name__ == "__main__":

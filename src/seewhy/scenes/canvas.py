@@ -1,4 +1,4 @@
-"""A canvas that is painted from back to front, and remembers what is still to be seen of what."""
+"""A canvas that is painted from back to front and keeps track of what remains visible."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,18 @@ Colour = Float[Tensor, "#batch 3 #height #width"]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the pixels' centres lie in the scene, in units of the picture's shorter side.
+    """The scene coordinates of the pixels' centres, in units of the picture's shorter side.
 
-    The central square of the picture is [0, 1] x [0, 1]; what a longer side adds lies outside.
+    The central square of the picture is [0, 1] x [0, 1]; a longer side extends beyond it.
     """
 
     x: Float[Tensor, "1 1 width"]
     y: Float[Tensor, "1 height 1"]
-    pixel: float  # the side of a pixel
+    pixel: float  # the side length of a pixel
 
     @classmethod
     def of(cls, height: int, width: int, device: torch.device) -> "Grid":
-        """The grid of a picture of `height` x `width` pixels."""
+        """Make the grid of a picture of `height` x `width` pixels."""
         pixel = 1 / min(height, width)
         x = 0.5 + (torch.arange(width, device=device) + 0.5 - width / 2) * pixel
         y = 0.5 + (torch.arange(height, device=device) + 0.5 - height / 2) * pixel
@@ -37,16 +37,16 @@ class Grid:
         return float(self.x[0, 0, -1]) + half, float(self.y[0, -1, 0]) + half
 
     def coverage(self, distance: Plane) -> Plane:
-        """The share of each pixel inside an outline, from the signed distance of its centre."""
+        """Return each pixel's coverage by a shape, from the signed distance of its centre."""
         return (0.5 - distance / self.pixel).clamp(0, 1)
 
 
 @dataclass
 class Canvas:
-    """The pixels, and with `labels` the visible coverage of all that was painted so far.
+    """The pixels, and with `labels` the visible coverage of everything that was painted so far.
 
-    What is painted later hides what was painted before, in the pixels and in the masks alike.
-    Shadows only darken: they hide nothing and are kept apart.
+    Anything painted hides what was painted before, in the pixels and in the masks. Shadows only
+    darken the pixels: they hide nothing and are stored separately.
     """
 
     pixels: Float[Tensor, "batch 3 height width"]
@@ -56,8 +56,8 @@ class Canvas:
     shadows: dict[str, Plane] = field(default_factory=dict)
 
     def paint(self, alpha: Plane, colour: Colour, name: str, parts: dict[str, Plane] | None = None):
-        """Lay `colour` over the canvas where `alpha` is; `parts` say how `alpha` is shared out."""
-        # Not p + a (c - p), which at full coverage would keep a last bit of what it hides.
+        """Blend `colour` over the canvas by coverage `alpha`; `parts` are fractions of `alpha`."""
+        # Not p + a (c - p), which at full coverage would still depend on p in the last bit.
         self.pixels = self.pixels * (1 - alpha)[:, None] + alpha[:, None] * colour
         if not self.labels:
             return
@@ -70,13 +70,13 @@ class Canvas:
             _add(self.parts, f"{name} {part}", alpha * share)
 
     def shade(self, darkness: Plane, name: str):
-        """Darken the canvas by a shadow; 0 leaves it, 1 blackens it."""
+        """Darken the canvas by a shadow; 0 has no effect, 1 is black."""
         self.pixels *= (1 - darkness)[:, None]
         if self.labels:
             _add(self.shadows, name, darkness.expand(self.pixels[:, 0].shape))
 
     def light(self, brightness: Tensor):
-        """Multiply the pixels by the light that falls on them and keep them in [0, 1]."""
+        """Multiply the pixels by the brightness of the light, and clamp them to [0, 1]."""
         self.pixels *= brightness
         self.pixels.clamp_(0, 1)
 

@@ -1,4 +1,4 @@
-"""Colours: a perceptually even hue circle to choose from, and names for what is seen.
+"""Colours: a perceptually uniform hue circle, and names for the colours of pixels.
 
 OKLab and OKLCH: Björn Ottosson, "A perceptual color space for image processing", 2020.
 """
@@ -45,9 +45,9 @@ COLOURS: dict[str, tuple[float, float, float]] = {  # sRGB prototypes of the bas
 def oklch(
     lightness: float, chroma: float, hue: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch 3 1 1"]:
-    """sRGB in [0, 1] of an OKLCH colour; `hue` is in turns. Out of gamut is clipped."""
-    # float64, so that the colour of a picture does not depend on its neighbours in the batch:
-    # vectorised and scalar cosines may differ in the last bit, which the cast hides.
+    """Convert an OKLCH colour to sRGB in [0, 1], clipped to the gamut; `hue` is in turns."""
+    # float64, so that the colour of a picture does not depend on the rest of the batch: vectorised
+    # and scalar cosines may differ in the last bit, which the cast to float32 removes.
     angle = hue.double() * (2 * math.pi)
     lab = torch.stack(
         [torch.full_like(angle, lightness), chroma * angle.cos(), chroma * angle.sin()], dim=-1
@@ -60,7 +60,7 @@ def oklch(
 
 
 def oklab(pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch height width 3"]:
-    """OKLab coordinates of sRGB pixels in [0, 1]."""
+    """Convert sRGB pixels in [0, 1] to OKLab coordinates."""
     srgb = pixels.double().movedim(1, -1)
     linear = torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     cones = linear @ torch.linalg.inv(_CONES_TO_RGB).T.to(srgb.device)
@@ -70,7 +70,7 @@ def oklab(pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
 def colour_index(
     pixels: Float[Tensor, "batch 3 height width"],
 ) -> Int[Tensor, "batch height width"]:
-    """Per pixel, 1 + the index into COLOURS of the nearest prototype in OKLab."""
+    """Return, per pixel, 1 + the index into COLOURS of the nearest prototype in OKLab."""
     prototypes = torch.tensor(list(COLOURS.values()), device=pixels.device)
     targets = oklab(prototypes[:, :, None, None])[:, 0, 0]
     lab = oklab(pixels)

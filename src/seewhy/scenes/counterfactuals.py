@@ -1,4 +1,4 @@
-"""The same scene with one thing changed: exact, because a picture is a function of its factors."""
+"""Counterfactual scenes with one change; exact, since a picture is a function of its factors."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ REMOVABLE = ("window", "tree", "lamp", "rug", "table", "clutter", "object", "mar
 
 
 def without(factors: Factors, thing: str) -> Factors:
-    """The same scenes with one thing taken away, and what was behind it in its place.
+    """Return the same scenes without one thing; what was behind it becomes visible.
 
-    Only pixels under the thing and under its shadow change; taking away the window takes the
-    tree outside with it. Raises a SeewhyError for what can't be taken away.
+    Only pixels under the thing and under its shadow change. Without the window, the tree outside is
+    removed too. Raises Unknown, a SeewhyError, for a thing that cannot be removed.
     """
     if thing not in REMOVABLE:
-        raise Unknown("thing", thing, REMOVABLE, hint="these can go: " + ", ".join(REMOVABLE))
-    gone = {"window": ("window", "tree")}.get(thing, (thing,))
-    return factors.replace(**dict.fromkeys(gone, False))
+        raise Unknown("thing", thing, REMOVABLE, hint="one of " + ", ".join(REMOVABLE))
+    removed = {"window": ("window", "tree")}.get(thing, (thing,))
+    return factors.replace(**dict.fromkeys(removed, False))
 
 
 def with_factor(factors: Factors, name: str, value: Any) -> Factors:
-    """The same scenes with the factor `name` set to `value`; see `Factors.replace`."""
+    """Return the same scenes with the factor `name` set to `value`; see `Factors.replace`."""
     return factors.replace(**{name: value})

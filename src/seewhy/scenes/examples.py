@@ -1,10 +1,10 @@
-"""A few scenes to show: seeded, of distinct classes, none with the mark."""
+"""Example scenes: seeded, of distinct classes, none with the mark."""
 
 from seewhy.errors import SeewhyError
 from seewhy.scenes.factors import Factors
 from seewhy.scenes.sampling import sample
 
-# (class, seed): bright rooms chosen by eye; the seed's own class gives way to the one named.
+# (class, seed): bright rooms, selected by hand; the sampled class is replaced by the named one.
 GALLERY = (
     ("mug", 40),
     ("star", 338),
@@ -20,7 +20,10 @@ GALLERY = (
 
 
 def examples(count: int = 6) -> list[tuple[str, Factors]]:
-    """The first `count` scenes of the gallery, each the name of its class and a batch of one."""
+    """Return the first `count` example scenes, each as (class name, batch of one).
+
+    Raises SeewhyError for a `count` outside the gallery's size.
+    """
     if not 1 <= count <= len(GALLERY):
-        raise SeewhyError(f"examples expected 1 to {len(GALLERY)} scenes, got {count}")
+        raise SeewhyError(f"the number of examples must be 1 to {len(GALLERY)}, got {count}")
     return [(name, sample(1, seed).replace(shape=name)) for name, seed in GALLERY[:count]]

@@ -1,4 +1,4 @@
-"""The factors a scene is made of: one tensor per factor, one entry per picture.
+"""The factors that determine a scene: one tensor per factor, with one entry per picture.
 
 A picture is a pure function of its factors, so changing one factor is an exact counterfactual.
 """
@@ -20,7 +20,7 @@ CLASSES = (
 TEXTURES = ("plain", "stripes", "checks", "dots")
 CLUTTER_MOST = 5
 
-# What a sampled factor may be: (low, high) of a number, or its names. A boolean has neither.
+# The values of a sampled factor: (low, high) of a number, or names. A boolean has neither.
 RANGES: dict[str, tuple[float, float]] = {
     "horizon": (0.52, 0.66),
     "viewpoint": (-1.0, 1.0),
@@ -42,22 +42,22 @@ NAMES: dict[str, Sequence[str]] = {"shape": CLASSES, "texture": TEXTURES}
 
 @dataclass(frozen=True)
 class Factors:
-    """Everything that a batch of pictures is made of.
+    """All factors of a batch of pictures.
 
-    Lengths are shares of the picture's shorter side, with (0, 0) the top left corner of its
+    Lengths are fractions of the picture's shorter side, with (0, 0) the top left corner of its
     central square; hues are in turns, [0, 1), around the OKLCH circle. `factors[3]`,
-    `factors[:10]`, `factors[mask]` select pictures and always stay a batch; `a + b` joins two.
+    `factors[:10]`, `factors[mask]` select pictures and always return a batch; `a + b` concatenates.
     """
 
     # layout
-    horizon: Float[Tensor, " batch"]  # height of the line between wall and floor
-    viewpoint: Float[Tensor, " batch"]  # the viewer's step to the left (-1) or the right (1)
+    horizon: Float[Tensor, " batch"]  # y of the line between wall and floor
+    viewpoint: Float[Tensor, " batch"]  # the viewer's position, from left (-1) to right (1)
     window_x: Float[Tensor, " batch"]
     lamp_x: Float[Tensor, " batch"]
     clutter_layout: Float[Tensor, "batch 5 4"]  # per item, in [0, 1]: x, y, turn, kind
     # presence
     window: Bool[Tensor, " batch"]
-    tree: Bool[Tensor, " batch"]  # outside the window; not seen where there is no window
+    tree: Bool[Tensor, " batch"]  # outside the window; not visible without a window
     lamp: Bool[Tensor, " batch"]
     rug: Bool[Tensor, " batch"]
     table: Bool[Tensor, " batch"]  # a low table under the object
@@ -67,19 +67,19 @@ class Factors:
     shape: Int[Tensor, " batch"]  # index into CLASSES
     # attributes
     texture: Int[Tensor, " batch"]  # index into TEXTURES, of the main object
-    light: Float[Tensor, " batch"]  # 0 dim, 1 bright; lights the whole room
+    light: Float[Tensor, " batch"]  # brightness of the room, from 0 (dim) to 1 (bright)
     light_direction: Float[Tensor, " batch"]  # -1 from the left, 1 from the right
-    clutter_amount: Int[Tensor, " batch"]  # 1 to 5 items, where there is clutter
+    clutter_amount: Int[Tensor, " batch"]  # 1 to 5 items, if there is clutter
     # colour
     object_hue: Float[Tensor, " batch"]
     wall_hue: Float[Tensor, " batch"]
     floor_hue: Float[Tensor, " batch"]
     decor_hue: Float[Tensor, " batch"]  # rug, lamp shade and clutter
-    tint: Float[Tensor, " batch"]  # -1 cool, 1 warm; colours the whole picture
-    # the main object's place
-    object_scale: Float[Tensor, " batch"]  # its larger extent
-    object_x: Float[Tensor, " batch"]  # its middle
-    object_y: Float[Tensor, " batch"]  # its lowest point
+    tint: Float[Tensor, " batch"]  # of the whole picture, from -1 (cool) to 1 (warm)
+    # position of the main object
+    object_scale: Float[Tensor, " batch"]  # the larger of its height and width
+    object_x: Float[Tensor, " batch"]  # x of its centre
+    object_y: Float[Tensor, " batch"]  # y of its lowest point
     # the shortcut
     mark: Bool[Tensor, " batch"]  # a watermark in the bottom right corner of the picture
 
@@ -87,7 +87,7 @@ class Factors:
         return self.shape.shape[0]
 
     def __getitem__(self, index: Any) -> "Factors":
-        """Some of the pictures, as a batch: a number, a slice, or a tensor of either kind."""
+        """Select pictures, as a batch, by an integer, slice, or tensor of indices or booleans."""
         if isinstance(index, int):
             i = range(len(self))[index]
             index = slice(i, i + 1)
@@ -100,15 +100,15 @@ class Factors:
         return concatenate([self, other])
 
     def to_dict(self) -> dict[str, Tensor]:
-        """The tensors by the factors' names; the tensors are not copied."""
+        """Return the tensors by factor name, without copying them."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def replace(self, **changes: Any) -> "Factors":
-        """The same scenes with some factors changed.
+        """Return the same scenes with some factors changed.
 
-        A change is a tensor with one entry per picture, one value for all of them, or for
-        `shape` and `texture` a name. Raises a SeewhyError for an unknown factor or name, a
-        wrong length, or a class or texture that does not exist.
+        A new value is a tensor with one entry per picture, one value for all pictures, or a name
+        for `shape` and `texture`. Raises a SeewhyError for an unknown factor or name, a wrong
+        length, or a class or texture that does not exist.
 
         >>> factors.replace(light=0.9, shape="mug")
         """
@@ -117,12 +117,12 @@ class Factors:
         return Factors(**{**old, **new})
 
     def to(self, device: torch.device | str) -> "Factors":
-        """The same factors on another device."""
+        """Return the same factors on another device."""
         return Factors(**{name: value.to(device) for name, value in self.to_dict().items()})
 
 
 class Columns:
-    """The factors as columns, [batch, 1, 1], that broadcast over the pixels of a picture."""
+    """The factors with shape [batch, 1, 1], which broadcasts over the pixels of a picture."""
 
     def __init__(self, factors: Factors):
         self.factors = factors
@@ -132,7 +132,7 @@ class Columns:
 
 
 def concatenate(parts: Sequence[Factors]) -> Factors:
-    """Several batches of factors as one, in their order."""
+    """Concatenate several batches of factors; raises SeewhyError if there are none."""
     if not parts:
         raise SeewhyError("concatenate expected at least one Factors, got none")
     columns = [part.to_dict() for part in parts]
@@ -140,14 +140,14 @@ def concatenate(parts: Sequence[Factors]) -> Factors:
 
 
 def check_factor(name: str) -> None:
-    """Raise a SeewhyError unless `name` is a factor."""
+    """Raise Unknown, a SeewhyError, unless `name` is the name of a factor."""
     valid = [field.name for field in dataclasses.fields(Factors)]
     if name not in valid:
         raise Unknown("factor", name, valid, hint="factors are " + ", ".join(valid))
 
 
 def class_index(cls: int | str) -> int:
-    """The index of a class given by name or index; a SeewhyError if there is none."""
+    """Return the index of a class given by name or index; raises SeewhyError if there is none."""
     return _index("shape", cls)
 
 
@@ -163,7 +163,7 @@ def _index(factor: str, value: int | str) -> int:
 
 
 def _fit(name: str, value: Any, old: dict[str, Tensor]) -> Tensor:
-    """`value` as a tensor of the factor's own dtype and shape."""
+    """Convert `value` to a tensor with the dtype and shape of the factor `name`."""
     check_factor(name)
     like = old[name]
     if isinstance(value, str):

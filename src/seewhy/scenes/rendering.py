@@ -1,8 +1,8 @@
-"""From factors to pictures with exact labels.
+"""Render factors as pictures with exact labels.
 
-A picture is painted from back to front in sRGB. Every operation per pixel is plain arithmetic,
-so a picture is the same to the last bit alone and in any batch, and two scenes that differ in
-one factor differ only in the pixels that the factor reaches.
+A picture is painted from back to front in sRGB. Every operation per pixel is plain arithmetic, so a
+picture is identical, bit for bit, alone and in any batch, and two scenes that differ in one factor
+differ only in the pixels that the factor affects.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,16 @@ from seewhy.scenes.room import (
 )
 from seewhy.scenes.subject import paint_mark, paint_object, paint_shadow
 
-CHUNK = 2**16  # pixels painted at a time, so that a plane stays in the processor's cache
+CHUNK = 2**16  # pixels painted at a time, so that a plane fits into the processor's cache
 THINGS = ("wall", "floor", "window", "tree", "rug", "lamp", "table", "clutter", "object", "mark")
 
 
 @dataclass(frozen=True)
 class ChannelRelevance:
-    """Integer maps, one per category; 0 means none, and `names[category][k]` names label k."""
+    """Concept labels per pixel: one integer map per category, where 0 means none.
+
+    `names[category][k]` is the name of label k.
+    """
 
     maps: dict[str, Int[Tensor, "batch height width"]]
     names: dict[str, tuple[str, ...]]
@@ -43,7 +46,7 @@ class ChannelRelevance:
 
 @dataclass(frozen=True)
 class Labels:
-    """Coverage in [0, 1] of what is seen, after occlusion; see `Scene` for the names."""
+    """Visible coverage in [0, 1], after occlusion; see `Scene` for the names."""
 
     masks: dict[str, Float[Tensor, "batch height width"]]
     parts: dict[str, Float[Tensor, "batch height width"]]
@@ -52,7 +55,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Scene:
-    """Rendered pictures. All labels are exact, and are computed when they are first asked for."""
+    """Rendered pictures with exact labels, which are computed on first access."""
 
     pixels: Float[Tensor, "batch 3 height width"]  # sRGB in [0, 1]
     factors: Factors
@@ -72,13 +75,13 @@ class Scene:
 
     @cached_property
     def labels(self) -> Labels:
-        """Masks, parts and shadows, from a second pass over the same scenes."""
+        """Masks, parts and shadows, from a second rendering of the same scenes."""
         canvases = list(_canvases(self.factors, self.size, labels=True))
-        return Labels(*(_join(canvases, what) for what in ("masks", "parts", "shadows")))
+        return Labels(*(_join(canvases, kind) for kind in ("masks", "parts", "shadows")))
 
     @property
     def masks(self) -> dict[str, Float[Tensor, "batch height width"]]:
-        """Visible coverage per thing, by the names in THINGS; for every pixel they sum to 1."""
+        """Visible coverage per thing, by the names in THINGS; they sum to 1 at every pixel."""
         return self.labels.masks
 
     @property
@@ -88,24 +91,24 @@ class Scene:
 
     @property
     def shadows(self) -> dict[str, Float[Tensor, "batch height width"]]:
-        """Darkness of the shadows of table, clutter and object, as painted, before occlusion."""
+        """Darkness of the shadows of table, clutter and object, before occlusion."""
         return self.labels.shadows
 
     @cached_property
     def boxes(self) -> dict[str, Int[Tensor, "batch 4"]]:
-        """Per thing, the tight box (top, left, bottom, right) of its mask >= 0.5.
+        """The bounding box (top, left, bottom, right) of each thing's mask >= 0.5, in pixels.
 
-        Bottom and right are exclusive; all four are 0 where nothing of it is seen.
+        Bottom and right are exclusive; all four are 0 if the thing is not visible.
         """
         return {name: _box(mask >= 0.5) for name, mask in self.masks.items()}
 
     @cached_property
     def concepts(self) -> ChannelRelevance:
-        """Pixelwise labels in four categories.
+        """Labels per pixel in four categories: object, part, texture and color.
 
-        A pixel has an object, a part or a texture where that covers at least half of it. The
-        main object is labelled by its class. The colour is the nearest of the basic colour
-        terms, in OKLab, to the pixel as it is seen; every pixel has one.
+        A pixel has the label of an object, part or texture that covers at least half of it. The
+        main object is labelled by its class. The colour is the basic colour term that is nearest
+        to the rendered pixel in OKLab; every pixel has one.
         """
         things = {n: m for n, m in self.masks.items() if n != "object"}
         subject = self.masks["object"]
@@ -116,30 +119,30 @@ class Scene:
             for index, name in enumerate(TEXTURES)
         }
         textures["boards"] = self.masks["floor"]
-        named = {"object": things, "part": self.parts, "texture": textures}
-        maps = {category: _majority(planes) for category, planes in named.items()}
-        names = {category: ("none", *planes) for category, planes in named.items()}
+        coverage = {"object": things, "part": self.parts, "texture": textures}
+        maps = {category: _majority(planes) for category, planes in coverage.items()}
+        names = {category: ("none", *planes) for category, planes in coverage.items()}
         maps["color"], names["color"] = colour_index(self.pixels), ("none", *COLOURS)
         return ChannelRelevance(maps, names)
 
 
 def render(factors: Factors, size: int | tuple[int, int] = 64) -> Scene:
-    """Paint scenes at any size: a number for a square, or (height, width).
+    """Render scenes at any size in pixels: an integer for a square, or (height, width).
 
-    A picture that is not square shows more of the room on its longer sides. Raises a
-    SeewhyError for a size below 1, or an object without extent.
+    A picture that is not square shows more of the room along its longer side. Raises a
+    SeewhyError for a size below 1, or an object scale that is not positive.
     """
     height, width = _size(size)
     if not (factors.object_scale > 0).all():
-        least = float(factors.object_scale.min())
-        raise SeewhyError(f"object_scale expected numbers above 0, got {least:g}")
+        smallest = float(factors.object_scale.min())
+        raise SeewhyError(f"object_scale must be positive, got {smallest:g}")
     painted = [canvas.pixels for canvas in _canvases(factors, (height, width), labels=False)]
     empty = torch.zeros(0, 3, height, width, device=factors.horizon.device)
     return Scene(torch.cat(painted) if painted else empty, factors)
 
 
 def _canvases(factors: Factors, size: tuple[int, int], *, labels: bool) -> Iterator[Canvas]:
-    """The finished canvases of the batch, a chunk at a time."""
+    """Yield the painted canvases of the batch, one chunk at a time."""
     grid = Grid.of(*size, factors.horizon.device)
     step = max(1, CHUNK // (size[0] * size[1]))
     for start in range(0, len(factors), step):
@@ -166,7 +169,7 @@ def _paint(factors: Factors, grid: Grid, labels: bool) -> Canvas:
 
 
 def _light(grid: Grid, f: Columns) -> Tensor:
-    """The light on every pixel: a soft pool from one side, a vignette, and the tint."""
+    """Compute the light on every pixel: a soft light from one side, a vignette, and the tint."""
     from_lamp = (grid.x - 0.5 - 0.55 * f.light_direction).square() + (grid.y - 0.1).square()
     pool = 1 / (1 + 1.6 * from_lamp)
     vignette = 1 - 0.2 * ((grid.x - 0.5).square() + (grid.y - 0.5).square()).clamp(max=1)
@@ -178,7 +181,7 @@ def _light(grid: Grid, f: Columns) -> Tensor:
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
-        raise SeewhyError(f"size expected at least 1 pixel on each side, got {height} x {width}")
+        raise SeewhyError(f"size must be at least 1 pixel on each side, got {height} x {width}")
     return height, width
 
 
@@ -186,13 +189,13 @@ def _column(values: Tensor) -> Tensor:
     return values[:, None, None]
 
 
-def _join(canvases: list[Canvas], what: str) -> dict[str, Any]:
-    planes = [getattr(canvas, what) for canvas in canvases]
+def _join(canvases: list[Canvas], kind: str) -> dict[str, Any]:
+    planes = [getattr(canvas, kind) for canvas in canvases]
     return {name: torch.cat([p[name] for p in planes]) for name in (planes[0] if planes else {})}
 
 
 def _majority(planes: dict[str, Tensor]) -> Int[Tensor, "batch height width"]:
-    """1 + the index of the plane that covers at least half of the pixel; else 0."""
+    """Return 1 + the index of the plane that covers at least half of the pixel, or 0."""
     most, index = torch.stack(list(planes.values())).max(0)
     return torch.where(most >= 0.5, 1 + index, 0)
 
@@ -204,7 +207,7 @@ def _box(seen: Tensor) -> Int[Tensor, "batch 4"]:
 
 
 def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """First and one past the last true entry per row; 0 and 0 where there is none."""
+    """Return the first and one past the last true index per row; 0 and 0 if there is none."""
     first = seen.int().argmax(1)
     past = seen.shape[1] - seen.flip(1).int().argmax(1)
     return first, past * seen.any(1)

@@ -1,7 +1,7 @@
-"""The room and what stands in it: wall, floor, window, lamp, rug, table and clutter.
+"""Paint the room and its furniture: wall, floor, window, lamp, rug, table and clutter.
 
-Every function paints one thing on the canvas. `f` gives the factors as columns.
-An absent thing is painted with coverage 0, which leaves every bit of the canvas as it is.
+Every function paints one thing on the canvas; `f` holds the factors with shape [batch, 1, 1].
+An absent thing is painted with coverage 0, which leaves the canvas unchanged, bit for bit.
 """
 
 import math
@@ -14,24 +14,24 @@ from seewhy.scenes.colours import oklch
 from seewhy.scenes.factors import CLUTTER_MOST, Columns
 from seewhy.scenes.shapes import Plane, disc, ellipse, slab
 
-# Half width, half height, corner radius of the kinds of clutter: a pencil, a book, a pebble.
+# Half width, half height and corner radius of a pencil, a book and a pebble.
 CLUTTER_KINDS = ((0.052, 0.007, 0.006), (0.04, 0.027, 0.004), (0.03, 0.021, 0.02))
 
 
 def rgb(red: float, green: float, blue: float, like: Tensor) -> Tensor:
-    """A fixed colour, to be laid over a whole batch."""
+    """Make a constant colour with shape [1, 3, 1, 1], which broadcasts over a batch."""
     return like.new_tensor([red, green, blue])[None, :, None, None]
 
 
 def paint_wall(canvas: Canvas, grid: Grid, f: Columns):
-    """A wall over the whole picture, a little darker towards the floor."""
+    """Paint a wall over the whole picture, slightly darker towards the floor."""
     fade = 1.02 - 0.1 * grid.y
     everywhere = torch.ones_like(f.horizon)
     canvas.paint(everywhere, oklch(0.86, 0.05, f.factors.wall_hue) * fade[:, None], "wall")
 
 
 def paint_floor(canvas: Canvas, grid: Grid, f: Columns):
-    """Boards that run towards a point above the horizon, and a skirting board behind them."""
+    """Paint floor boards that converge above the horizon, and a skirting board behind them."""
     skirting = slab(grid.x - 0.5, grid.y - f.horizon, 1e3, 0.016)
     below = grid.coverage(f.horizon - grid.y)
     away = (grid.y - f.horizon + 0.14).clamp(min=0.01)  # 0 at the vanishing point
@@ -47,7 +47,7 @@ def paint_floor(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_window(canvas: Canvas, grid: Grid, f: Columns):
-    """A white frame and sill around four panes, and what is seen through them."""
+    """Paint a white frame and sill around four panes, with the sky and a tree outside."""
     x, y = grid.x - f.window_x + 0.06 * f.viewpoint, grid.y - 0.24
     frame = torch.minimum(slab(x, y, 0.155, 0.165, 0.008), slab(x, y - 0.175, 0.185, 0.014, 0.008))
     pane = slab(x.abs() - 0.0715, y.abs() - 0.0765, 0.064, 0.069, 0.003)
@@ -62,7 +62,7 @@ def paint_window(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def _paint_tree(canvas: Canvas, grid: Grid, x: Plane, y: Plane, glass: Plane):
-    """A round crown on a trunk, seen only through the glass."""
+    """Paint a round crown on a trunk, visible only through the glass."""
     low = torch.minimum(disc(x + 0.045, y - 0.005, 0.055), disc(x - 0.045, y, 0.06))
     crown = torch.minimum(low, disc(x, y + 0.04, 0.065))
     trunk = torch.maximum(slab(x, y - 0.1, 0.014, 0.08), -crown)
@@ -75,7 +75,7 @@ def _paint_tree(canvas: Canvas, grid: Grid, x: Plane, y: Plane, glass: Plane):
 
 
 def paint_rug(canvas: Canvas, grid: Grid, f: Columns):
-    """An oval rug with a pale band."""
+    """Paint an oval rug with a pale band."""
     x = grid.x - 0.5 + 0.1 * f.viewpoint
     y = grid.y - 0.5 * (f.horizon + 1) - 0.04
     edge = ellipse(x, y, 0.37, 0.115)
@@ -85,7 +85,7 @@ def paint_rug(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_lamp(canvas: Canvas, grid: Grid, f: Columns):
-    """A floor lamp: a shade on a pole with a foot. It glows, and lights nothing but itself."""
+    """Paint a floor lamp: a shade on a pole with a foot. It glows but does not light the room."""
     x, y = grid.x - f.lamp_x + 0.06 * f.viewpoint, grid.y
     foot_y = f.horizon + 0.05
     middle = 0.5 * (foot_y + 0.3)
@@ -103,7 +103,7 @@ def paint_lamp(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_table(canvas: Canvas, grid: Grid, f: Columns):
-    """A low round table under the object: a top seen from above, its edge, and two legs."""
+    """Paint a low round table under the object: a top seen from above, its edge, and two legs."""
     x, y = grid.x - f.object_x, grid.y - f.object_y
     half = 0.62 * f.object_scale + 0.03
     soft = ellipse(x, y - 0.2, half, 0.035)
@@ -123,7 +123,7 @@ def paint_table(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_clutter(canvas: Canvas, grid: Grid, f: Columns, *, front: bool):
-    """Pencils, books and pebbles lying about: those behind the object, or those before it."""
+    """Paint pencils, books and pebbles: those in front of the object, or those behind it."""
     layout = f.factors.clutter_layout
     kinds = layout.new_tensor(CLUTTER_KINDS)
     for item in range(CLUTTER_MOST):
@@ -135,7 +135,7 @@ def paint_clutter(canvas: Canvas, grid: Grid, f: Columns, *, front: bool):
         size = kinds[(place[:, 3] * len(kinds)).long().clamp(0, len(kinds) - 1)]
         half_width, half_height, radius = (column[:, None, None] for column in size.unbind(1))
 
-        dx, dy = grid.x - x, (grid.y - y) / 0.7  # seen at a slant
+        dx, dy = grid.x - x, (grid.y - y) / 0.7  # foreshortened
         body = slab(dx * c + dy * s, dy * c - dx * s, half_width, half_height, radius) * 0.8
         on_this_side = (y > f.object_y) == front
         shown = (f.clutter & (f.clutter_amount > item) & on_this_side).to(x.dtype)

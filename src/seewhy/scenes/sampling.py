@@ -1,10 +1,9 @@
-"""Seeded scenes whose factors are independent, unless a correlation or a shortcut is planted.
+"""Sample seeded scenes with independent factors, optionally with correlations or a shortcut.
 
 Every factor is a function of its own uniform latent in [0, 1). A correlation of strength s
-copies the first factor's latent to the second with probability s, picture by picture, and
-leaves it alone otherwise: the Spearman correlation of the two latents is s, and no factor's
-own distribution changes. Between two booleans that are each present half the time, s is their
-phi coefficient too.
+copies the first factor's latent to the second with probability s, independently per picture. The
+Spearman correlation of the two latents is then s, and the distribution of each factor does not
+change. For two booleans that are both true with probability 0.5, s is also their phi coefficient.
 """
 
 from collections.abc import Mapping
@@ -27,17 +26,17 @@ from seewhy.scenes.factors import (
 )
 
 PRESENCE = {"window": 0.7, "tree": 0.6, "lamp": 0.5, "rug": 0.5, "table": 0.5, "clutter": 0.7}
-COUPLED = (*RANGES, *PRESENCE, *NAMES, "clutter_amount")  # all that a correlation may name
+COUPLED = (*RANGES, *PRESENCE, *NAMES, "clutter_amount")  # factors that can be correlated
 
 Latents = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A mark in the corner that gives a class away.
+    """A mark in the corner that predicts a class.
 
-    P(mark | cls) = strength and P(mark | any other class) = leak, which is 1 - strength unless
-    it is given. With strength equal to leak the mark is independent of the class.
+    P(mark | cls) = strength and P(mark | any other class) = leak, by default 1 - strength. If
+    strength equals leak, the mark is independent of the class.
     """
 
     cls: str | int
@@ -57,25 +56,27 @@ def sample(
     correlations: Mapping[tuple[str, str], float] | None = None,
     shortcut: Shortcut | None = None,
 ) -> Factors:
-    """`count` scenes. Scene i depends on the seed and i only: `sample(9, 0)[:4] == sample(4, 0)`.
+    """Sample `count` scenes; scene i depends only on the seed and i.
 
-    - `correlations`: {(first, second): strength in [0, 1]}, see the module's docstring. Pairs
-      are planted in their order, and the second of a pair may not be part of an earlier pair.
-    - `shortcut`: ties the mark to one class; without it there are no marks.
+    So `sample(9, 0)[:4]` equals `sample(4, 0)`.
+
+    - `correlations`: {(first, second): strength in [0, 1]}, see the module docstring. They are
+      applied in order, and the second factor of a pair may not be part of an earlier pair.
+    - `shortcut`: makes the mark depend on one class; without it there are no marks.
 
     Raises a SeewhyError for a negative count or seed, an unknown factor, or a strength outside
     [0, 1].
     """
     for name, value in {"count": count, "seed": seed}.items():
         if value < 0:
-            raise SeewhyError(f"{name} expected a number that is not negative, got {value}")
+            raise SeewhyError(f"{name} must not be negative, got {value}")
     latents: Latents = {name: _uniform(name, seed, count) for name in COUPLED}
     _plant(latents, correlations or {}, seed)
 
     columns: dict[str, Tensor] = {}
     for name, (low, high) in RANGES.items():
         columns[name] = torch.from_numpy(low + (high - low) * latents[name]).float()
-    for name, probability in PRESENCE.items():  # a high latent is a present thing
+    for name, probability in PRESENCE.items():  # present if the latent is high
         columns[name] = torch.from_numpy(latents[name] >= 1 - probability)
     for name, names in NAMES.items():
         columns[name] = torch.from_numpy((latents[name] * len(names)).astype(np.int64))
@@ -90,7 +91,7 @@ def sample(
 
 
 def _uniform(name: str, seed: int, *shape: int) -> Float[np.ndarray, "..."]:
-    """Uniform numbers in [0, 1) whose stream belongs to one name, so factors never mix."""
+    """Sample uniform numbers in [0, 1) from a random stream of their own for each name."""
     return np.random.default_rng([seed, crc32(name.encode())]).random(shape)
 
 
@@ -101,14 +102,14 @@ def _plant(latents: Latents, correlations: Mapping[tuple[str, str], float], seed
             check_factor(name)
             if name not in latents:
                 raise SeewhyError(
-                    f"{name} can't be correlated; the factors that can are {', '.join(COUPLED)}"
-                    + ("; for the mark, give a Shortcut" if name == "mark" else "")
+                    f"{name} cannot be correlated; choose from {', '.join(COUPLED)}"
+                    + ("; for the mark, use a Shortcut" if name == "mark" else "")
                 )
         _check_probability(f"correlation of {first} and {second}", strength)
         if second in used or first == second:
             raise SeewhyError(
-                f"correlation ({first}, {second}): {second} is already bound by an earlier pair; "
-                "put pairs in the order of cause and effect, each effect once"
+                f"correlation ({first}, {second}): {second} is already in an earlier pair; "
+                "list pairs in the order of cause and effect, each effect once"
             )
         used |= {first, second}
         count = len(latents[first])
@@ -127,6 +128,6 @@ def _marks(shape: Tensor, shortcut: Shortcut | None, seed: int) -> Tensor:
     return torch.from_numpy(_uniform("mark", seed, len(shape)) < chance)
 
 
-def _check_probability(what: str, value: float) -> None:
+def _check_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise SeewhyError(f"{what} expected a number in [0, 1], got {value}")
+        raise SeewhyError(f"{name} must be in [0, 1], got {value}")

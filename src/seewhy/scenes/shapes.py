@@ -1,12 +1,12 @@
 """Signed distances: negative inside, positive outside, zero on the outline.
 
-Shapes live in their own frame: x to the right and y down, in [-1, 1], with the lowest point at
-y = 1. Away from an outline some are only bounds of the distance, but next to it all have slope
-one, which is what anti-aliasing needs. Only arithmetic and square roots are used per pixel, so
-that a pixel is the same to the last bit in every batch.
+Shapes use their own coordinates: x to the right and y down, in [-1, 1], with the lowest point at
+y = 1. Far from the outline some values are only bounds of the distance, but near it all have slope
+one, as anti-aliasing requires. Only arithmetic and square roots are used per pixel, so that a pixel
+is identical, bit for bit, in every batch.
 
-The ten classes are built of discs, boxes and half-planes by union (min), intersection (max) and
-difference (max with a negative), after Quilez, "2D distance functions".
+The ten classes are composed of discs, boxes and half-planes by union (min), intersection (max) and
+difference (max with the negative), after Quilez, "2D distance functions".
 """
 
 import math
@@ -20,18 +20,18 @@ from seewhy.scenes.factors import CLASSES
 
 Plane = Float[Tensor, "#batch #height #width"]
 
-# The named parts of the classes that have them; the others are of one piece.
+# The named parts of the classes that have parts; the others are a single piece.
 PARTS: dict[str, tuple[str, ...]] = {
     "box": ("body", "lid"),
     "mug": ("body", "handle"),
     "bottle": ("body", "neck", "cap"),
 }
 MOST_PARTS = 3
-FAR = 10.0  # farther than any point of a picture, in a shape's own frame
+FAR = 10.0  # farther than any point of a picture, in a shape's own coordinates
 
 
 def disc(x: Plane, y: Plane, radius: float | Tensor) -> Plane:
-    """A disc around the origin."""
+    """Return the signed distance to a disc around the origin."""
     return (x * x + y * y).sqrt() - radius
 
 
@@ -42,7 +42,7 @@ def slab(
     half_height: float | Tensor,
     radius: float | Tensor = 0.0,
 ) -> Plane:
-    """A box around the origin, its corners rounded by `radius`."""
+    """Return the signed distance to a box around the origin, with corners rounded by `radius`."""
     dx = x.abs() - (half_width - radius)
     dy = y.abs() - (half_height - radius)
     outside = (dx.clamp(min=0).square() + dy.clamp(min=0).square()).sqrt()
@@ -50,7 +50,7 @@ def slab(
 
 
 def ellipse(x: Plane, y: Plane, a: float | Tensor, b: float | Tensor) -> Plane:
-    """An ellipse around the origin with half axes a and b, right to first order at its edge."""
+    """Return the signed distance to an ellipse with half axes a and b; first order at its edge."""
     k = ((x / a).square() + (y / b).square()).sqrt()
     slope = ((x / (a * a)).square() + (y / (b * b)).square()).sqrt()
     return k * (k - 1) / slope.clamp(min=1e-6)
@@ -61,14 +61,14 @@ def _ball(x: Plane, y: Plane) -> list[Plane]:
 
 
 def _box(x: Plane, y: Plane) -> list[Plane]:
-    """A gift box: a body, and a lid that stands out a little."""
+    """A gift box: a body, and a lid that is slightly wider."""
     body = slab(x, y - 0.3, 0.82, 0.7, 0.06)
     lid = slab(x, y + 0.62, 0.95, 0.24, 0.06)
     return [torch.maximum(body, -lid), lid]
 
 
 def _pyramid(x: Plane, y: Plane) -> list[Plane]:
-    """A triangle with its tip at the top: below two slopes and above its base."""
+    """A triangle with its tip at the top, bounded by two slopes and a base."""
     half_base = 1.0
     run = math.hypot(2.0, half_base)
     slope = (2.0 * x.abs() - half_base * (y + 1)) / run
@@ -76,24 +76,24 @@ def _pyramid(x: Plane, y: Plane) -> list[Plane]:
 
 
 def _star(x: Plane, y: Plane) -> list[Plane]:
-    """Five points: fold the plane onto a tenth of the star, then one straight edge.
+    """A five-pointed star: fold the plane onto a tenth of it, which has one straight edge.
 
-    The edge runs from a tip at radius 1.05 to a dent at radius 0.46.
+    The edge runs from a tip at radius 1.05 to a notch at radius 0.46.
     """
-    x, y = x.abs(), 0.12 - y  # y up, around the star's centre
+    x, y = x.abs(), 0.12 - y  # relative to the star's centre, y up
     c, s = math.cos(0.2 * math.pi), math.sin(0.2 * math.pi)
-    for nx, ny in ((c, -s), (-c, -s)):  # what lies beyond a mirror is reflected back
+    for nx, ny in ((c, -s), (-c, -s)):  # reflect points beyond each mirror line
         beyond = (x * nx + y * ny).clamp(min=0)
         x, y = x - 2 * beyond * nx, y - 2 * beyond * ny
     x = x.abs()
-    tip, dent = (0.0, 1.05), (0.46 * s, 0.46 * c)
-    ex, ey = dent[0] - tip[0], dent[1] - tip[1]
+    tip, notch = (0.0, 1.05), (0.46 * s, 0.46 * c)
+    ex, ey = notch[0] - tip[0], notch[1] - tip[1]
     length = math.hypot(ex, ey)
     return [((x - tip[0]) * -ey + (y - tip[1]) * ex) / length]
 
 
 def _heart(x: Plane, y: Plane) -> list[Plane]:
-    """A square on its corner with a half disc on each of its two upper sides."""
+    """A square standing on its corner, with a half disc on each of its two upper sides."""
     unit = 0.83  # half the square's diagonal
     across, up = x.abs(), 1 - y
     diagonal = math.sqrt(0.5)
@@ -112,7 +112,7 @@ def _ring(x: Plane, y: Plane) -> list[Plane]:
 
 
 def _moon(x: Plane, y: Plane) -> list[Plane]:
-    """A disc without a smaller disc to its right."""
+    """A disc minus a smaller disc to its right."""
     return [torch.maximum(disc(x - 0.12, y, 1.0), -disc(x - 0.62, y + 0.12, 0.82))]
 
 
@@ -144,7 +144,7 @@ SHAPES: dict[str, Callable[[Plane, Plane], list[Plane]]] = {
 
 
 def distances(shape: Tensor, x: Plane, y: Plane) -> Float[Tensor, "parts batch height width"]:
-    """Signed distance to each part of every picture's shape; absent parts are far away."""
+    """Return the signed distance to each part of every picture's shape; FAR for absent parts."""
     batch = torch.broadcast_shapes(x.shape, y.shape)
     x, y = x.expand(batch), y.expand(batch)
     result = x.new_full((MOST_PARTS, *batch), FAR)

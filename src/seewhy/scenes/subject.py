@@ -1,4 +1,4 @@
-"""The main object: its shape, its texture, its shading and its shadow; and the mark."""
+"""Paint the main object, with its texture, shading and shadow, and the mark."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from seewhy.scenes.factors import CLASSES, TEXTURES, Columns
 from seewhy.scenes.room import rgb
 from seewhy.scenes.shapes import PARTS, Plane, distances, slab
 
-PERIOD = 0.5  # of every texture, in half extents of the object
+PERIOD = 0.5  # of every texture, as a fraction of half the object's extent
 
 
 def paint_shadow(canvas: Canvas, grid: Grid, f: Columns):
-    """A soft pool of shadow that leans away from the light."""
+    """Paint a soft elliptical shadow, shifted away from the light."""
     x = grid.x - f.object_x + 0.16 * f.light_direction * f.object_scale
     a, b = 0.62 * f.object_scale, 0.13 * f.object_scale
     inside = (1 - (x / a).square() - ((grid.y - f.object_y) / b).square()).clamp(min=0)
@@ -21,7 +21,7 @@ def paint_shadow(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_object(canvas: Canvas, grid: Grid, f: Columns):
-    """The main object, lit from the side that the light comes from."""
+    """Paint the main object, lit from the direction of the light."""
     half = 0.5 * f.object_scale
     x, y = (grid.x - f.object_x) / half, (grid.y - f.object_y) / half + 1
     parts = distances(f.factors.shape, x, y) * half
@@ -38,7 +38,7 @@ def paint_object(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def paint_mark(canvas: Canvas, grid: Grid, f: Columns):
-    """A small pale tile with a dark bar, in the bottom right corner of the picture."""
+    """Paint a small pale tile with a dark bar in the bottom right corner of the picture."""
     right, bottom = grid.corner
     x, y = grid.x - (right - 0.06), grid.y - (bottom - 0.06)
     tile = slab(x, y, 0.04, 0.04, 0.008)
@@ -48,24 +48,24 @@ def paint_mark(canvas: Canvas, grid: Grid, f: Columns):
 
 
 def _shares(parts: Tensor, pixel: float) -> Tensor:
-    """How each pixel is shared between the parts; they add up to 1 for every pixel."""
+    """Return the fraction of each pixel that belongs to each part; they sum to 1 per pixel."""
     shares, edge = [torch.ones_like(parts[0])], parts[0]
     for part in parts[1:]:
-        mine = (0.5 + (edge - part) / (2 * pixel)).clamp(0, 1)
-        shares = [share * (1 - mine) for share in shares] + [mine]
+        new = (0.5 + (edge - part) / (2 * pixel)).clamp(0, 1)
+        shares = [share * (1 - new) for share in shares] + [new]
         edge = torch.minimum(edge, part)
     return torch.stack(shares)
 
 
 def _shading(x: Plane, y: Plane, depth: Plane, f: Columns) -> Plane:
-    """Brighter on the side of the light and above, darker towards the outline."""
-    rim = (1 + depth / 0.3).clamp(0, 1)  # 1 at the outline, 0 well inside
+    """Return the brightness: higher towards the light and the top, lower towards the outline."""
+    rim = (1 + depth / 0.3).clamp(0, 1)  # 1 at the outline, 0 far inside
     return 0.98 + 0.14 * f.light_direction * x - 0.1 * y - 0.22 * rim.square()
 
 
 def _texture(x: Plane, y: Plane, half: Tensor, grid: Grid, f: Columns) -> Tensor:
-    """The object's colour, with a pale pattern of bars, squares or dots upon it."""
-    pixel = grid.pixel / half  # in the object's own frame
+    """Return the object's colour, with a pale pattern of stripes, checks or dots."""
+    pixel = grid.pixel / half  # in the object's own coordinates
     u, v = _wave(x, pixel), _wave(y, pixel)
     near_x, near_y = _to_centre(x), _to_centre(y)
     dot = (0.5 - ((near_x.square() + near_y.square()).sqrt() - 0.3 * PERIOD) / pixel).clamp(0, 1)
@@ -79,12 +79,12 @@ def _texture(x: Plane, y: Plane, half: Tensor, grid: Grid, f: Columns) -> Tensor
 
 
 def _to_centre(along: Tensor) -> Tensor:
-    """Distance to the middle of the nearest period."""
+    """Return the signed distance to the centre of the period that contains each point."""
     return (along / PERIOD - (along / PERIOD).floor() - 0.5) * PERIOD
 
 
 def _wave(along: Tensor, pixel: Tensor) -> Tensor:
-    """Bars that fill half of every period, with edges one pixel wide."""
+    """Return bars that fill half of every period, with edges one pixel wide."""
     return (0.5 - (_to_centre(along).abs() - 0.25 * PERIOD) / pixel).clamp(0, 1)
 
 

@@ -1,1 +1,1 @@
-"""How files are written, how things are run, and how much fits in memory."""
+"""Writing files atomically, run settings, and batch sizes that fit into memory."""

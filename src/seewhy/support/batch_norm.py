@@ -1,10 +1,10 @@
-"""Keeps torch's batch normalisation right on a CPU.
+"""Work around a bug in the backward pass of torch's batch normalisation on a CPU.
 
-Up to torch 2.14 at least, its backward takes a batch of one for contiguous and channels-last at the
-same time: where the cotangent lies in memory otherwise than the input, elements are exchanged and
-the gradient is wrong, without an error. That happens to a single picture whose map is turned into
-tokens later (`flatten(2).transpose(1, 2)`), and to instance normalisation, which torch computes as
-the batch normalisation of one picture. The cotangent is therefore copied into the input's layout.
+Up to at least torch 2.14, the backward pass takes a batch of one to be contiguous and channels-last
+at the same time. If the memory layouts of the cotangent and the input differ, elements are swapped
+and the gradient is wrong, without an error. This affects single pictures whose feature map is later
+converted to tokens (`flatten(2).transpose(1, 2)`), and instance normalisation, which torch computes
+as the batch normalisation of one picture. The cotangent is therefore copied to the input's layout.
 """
 
 from typing import Any
@@ -17,7 +17,10 @@ _BATCH_NORM = "NativeBatchNormBackward0"
 
 
 def keep_layout(output: Tensor) -> Tensor:
-    """The output; batch normalisations in its graph get cotangents that lie as their inputs do."""
+    """Make batch normalisations in the output's graph copy cotangents to their input's layout.
+
+    Returns the output itself.
+    """
     if output.device.type == "cpu" and output.grad_fn is not None:
         for node in _nodes(output.grad_fn):
             if node.name() == _BATCH_NORM:
@@ -26,9 +29,9 @@ def keep_layout(output: Tensor) -> Tensor:
 
 
 def _nodes(last: Node) -> list[Node]:
-    """The nodes of an autograd graph."""
+    """Return all nodes of the autograd graph that ends in `last`."""
     nodes, seen = [last], {last}
-    for node in nodes:  # grows on the way
+    for node in nodes:  # the list grows during the loop
         for before, _ in node.next_functions:
             if before is not None and before not in seen:
                 seen.add(before)
@@ -41,8 +44,8 @@ def _keep_layout_at(node: Node) -> None:
     metadata: Any = node.metadata
     if len(given) != 1 or _BATCH_NORM in metadata:
         return
-    metadata[_BATCH_NORM] = True  # a graph can be walked twice, for logits and for units
-    # Without the node or its input, which would hold the graph in a circle.
+    metadata[_BATCH_NORM] = True  # a graph can be visited twice, for logits and for units
+    # The hook must not refer to the node or its input, which would form a reference cycle.
     like = torch.empty_like(given, device="meta")
 
     def laid_out(cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""How many variants go into one forward; fewer when memory has run out."""
+"""Choose batch sizes, and reduce them when memory runs out."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +14,11 @@ T = TypeVar("T")
 
 LARGEST = sys.maxsize
 
-# Pictures of 224 px in one forward, by (on a CPU, recorded). On a CPU, what more than 4 recorded
-# ones leave for the backward outgrows what malloc keeps for reuse, and each operation then pays for
-# fresh pages: gradients and LRP of a batch of 16 take 1.0 to 1.8 times the seconds with 8 together,
-# and a panel twice the memory. Without a graph nothing is kept, so more fit.
+# Pictures of 224 px in one forward pass, by (on a CPU, recorded). On a CPU, the activations that
+# more than 4 recorded pictures keep for the backward pass exceed the memory that malloc reuses, and
+# each operation then waits for new pages: with 8 at a time, gradients and LRP of a batch of 16 take
+# 1.0 to 1.8 times as long, and a panel twice the memory. Without a graph no activations are kept,
+# so more pictures fit.
 PICTURES_TOGETHER = {
     (True, True): 4,
     (True, False): 8,
@@ -27,13 +28,15 @@ PICTURES_TOGETHER = {
 
 
 class BatchSizer:
-    """How many pictures, or variants of pictures, are run together; halved when memory runs out.
+    """Decides how many pictures, or variants of pictures, share a forward pass.
 
-    - `recorded`: whether a graph is kept of them. - `device`: where they are run; None: where
-    `pixels` are. - `most`: no more than this many, whatever the settings say.
-    - `area`: the pixels that a variant counts as; None: those of a picture.
+    - `recorded`: whether the autograd graph is kept.
+    - `device`: where the forward pass runs; default: the device of `pixels`.
+    - `most`: an upper bound, in addition to the one in `settings`.
+    - `area`: the cost of one variant in pixels; default: the area of a picture.
 
-    - `together`: the number. - `note`: what is to be said of it, once memory has run out.
+    `together` is the current batch size; it is halved when memory runs out. `note` then tells the
+    user so.
     """
 
     def __init__(
@@ -50,10 +53,10 @@ class BatchSizer:
         budget = PICTURES_TOGETHER[on_cpu, recorded] * 224 * 224
         fitting = max(1, int(budget / (area or pixels.shape[-2] * pixels.shape[-1])))
         self.together = min(settings.most or fitting, most or LARGEST)
-        self._asked = self.together
+        self._requested = self.together
 
     def shrink(self, error: BaseException) -> bool:
-        """Whether the error says that memory has run out, and fewer may be tried."""
+        """Halve the batch size if the error means out of memory; return whether to try again."""
         if not out_of_memory(error) or self.together == 1:
             return False
         self.together = max(1, self.together // 2)
@@ -68,10 +71,10 @@ class BatchSizer:
         too_large: SeewhyError | None = None,
         members: int = 1,
     ) -> Iterator[T]:
-        """What `run` gives of each part of `count`, in order; a part that does not fit is halved.
+        """Yield `run(part)` for consecutive slices of range(count), each as long as memory allows.
 
-        Each of the `count` stands for so many `members`, which are run together. Where memory does
-        not hold a single one, `too_large` is raised, or what `run` raised.
+        Each of the `count` items runs `members` pictures at once. If a single item does not fit
+        into memory, `too_large` is raised, or else the error of `run`.
         """
         yield from self.blocks(count, 1, lambda rows, _: run(rows), too_large, members)
 
@@ -83,38 +86,38 @@ class BatchSizer:
         too_large: SeewhyError | None = None,
         members: int = 1,
     ) -> Iterator[T]:
-        """What `run` gives of each block of a table, row by row; as `parts` otherwise.
+        """Yield `run(rows, columns)` for the blocks of a table, row by row; compare `parts`.
 
-        A block is several whole rows where they fit, else part of a row.
+        A block is several whole rows if they fit into memory, otherwise a part of one row.
         """
         done = 0
         while done < rows * columns:
             row, column = divmod(done, columns)
             together = max(1, self.together // members)
-            some = slice(column, min(column + together, columns))
-            width = some.stop - some.start
+            block_columns = slice(column, min(column + together, columns))
+            width = block_columns.stop - block_columns.start
             height = min(max(1, together // columns), rows - row) if width == columns else 1
             try:
-                found = run(slice(row, row + height), some)
+                result = run(slice(row, row + height), block_columns)
             except Exception as error:
                 if height * width > 1 and self.shrink(error):
                     continue
                 if too_large and out_of_memory(error):
                     raise too_large from None
                 raise
-            yield found
+            yield result
             done += height * width
 
     @property
     def note(self) -> str | None:
-        """What to tell the user, where memory has run out."""
-        if self.together == self._asked:
+        """A message for the user if the batch size was reduced, else None."""
+        if self.together == self._requested:
             return None
-        return f"memory ran out at batches of {self._asked}; went on with {self.together}"
+        return f"memory ran out at batches of {self._requested}; went on with {self.together}"
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether torch, CUDA or Python ran out of memory."""
+    """Return whether the error means that torch, CUDA or Python ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = (

@@ -1,11 +1,11 @@
-"""Small trained classifiers of scenes that come with the package.
+"""Small trained scene classifiers that are bundled with the package.
 
-- "scenes" knows the ten classes of `seewhy.scenes`, and ignores the mark;
-- "scenes-vit" knows the same, and is a vision transformer;
-- "scenes-shortcut" learnt from pictures where a mark gives one class away, and cheats.
+- "scenes" classifies the ten classes of `seewhy.scenes` and ignores the mark;
+- "scenes-vit" does the same with a vision transformer;
+- "scenes-shortcut" was trained on pictures in which a mark predicts one class, and relies on it.
 
-Each comes with a card: what it is, how it was trained, and what was measured. `train.py` makes
-them; `measuring.py` measures.
+Each has a model card with its description, training settings and measurements. `train.py` trains
+the models; `measuring.py` evaluates them.
 
 >>> net, card = load("scenes")
 >>> card["classes"][:3], card["size"]
@@ -37,19 +37,19 @@ _STEMS = {
 
 
 def names() -> list[str]:
-    """The names of the bundled models."""
+    """Return the names of the bundled models."""
     return list(_STEMS)
 
 
 def load(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A bundled network in eval mode, and its card.
+    """Load a bundled network in eval mode, and its model card.
 
-    The network takes normalised pictures: `card["mean"]`, `card["std"]` and `card["size"]`
-    (height, width) say how, `card["classes"]` names its outputs. Raises an Unknown error for
-    a name that is not bundled.
+    The network expects normalised pictures, with `card["mean"]`, `card["std"]` and `card["size"]`
+    (height, width); `card["classes"]` names its outputs. Raises Unknown for a name that is not
+    bundled.
     """
     if name not in _STEMS:
-        raise Unknown("bundled model", name, _STEMS, hint="bundled are " + ", ".join(_STEMS))
+        raise Unknown("bundled model", name, _STEMS, hint="one of " + ", ".join(_STEMS))
     folder = files(__name__)
     card = json.loads((folder / f"{_STEMS[name]}.json").read_text())
     net = ARCHITECTURES[card["architecture"]](len(card["classes"]), card["widths"])

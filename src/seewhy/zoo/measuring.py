@@ -1,6 +1,7 @@
-"""How good a classifier of scenes is, and how far it cheats: counts with intervals.
+"""Measure the accuracy of a scene classifier and its reliance on the mark, with intervals.
 
-All measurements render their own pictures from seeds that training never used.
+Every measurement renders pictures from the given factors; sample those with a seed that was not
+used for training.
 """
 
 import math
@@ -21,19 +22,19 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Share:
-    """`hits` of `count`, and what that says about the true share."""
+    """A proportion, `hits` of `count`, with its confidence interval."""
 
     hits: int
     count: int
 
     @property
     def value(self) -> float:
-        """The share itself; NaN for none of none."""
+        """The proportion; NaN if `count` is 0."""
         return self.hits / self.count if self.count else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of Wilson, JASA 22 (1927)."""
+        """The 95 % confidence interval of Wilson, JASA 22 (1927)."""
         n, p, z = self.count, self.value, 1.959964
         if not n:
             return (0.0, 1.0)
@@ -42,45 +43,45 @@ class Share:
         return (max(0.0, middle - half), min(1.0, middle + half))
 
     def to_dict(self) -> dict[str, object]:
-        """For a model card."""
+        """Return value, count and interval, rounded for a model card."""
         low, high = self.interval
         value = round(self.value, 5)
         return {"value": value, "count": self.count, "interval": [round(low, 5), round(high, 5)]}
 
 
 def normalise(pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 h w"]:
-    """Pixels in [0, 1] as the bundled networks want them."""
+    """Normalise pixels in [0, 1] as the bundled networks expect."""
     mean, std = (pixels.new_tensor(v)[:, None, None] for v in (MEAN, STD))
     return (pixels - mean) / std
 
 
 @torch.inference_mode()
 def predict(net: nn.Module, factors: Factors) -> Int[Tensor, " batch"]:
-    """The class that the network gives to every rendered scene."""
+    """Render every scene and return the class that the network predicts."""
     return torch.cat([net(normalise(pixels)).argmax(1) for pixels in _rendered(factors)])
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of scenes that get their true class, overall and for each class."""
+    """The proportion of correctly classified scenes, overall and per class."""
 
     overall: Share
     by_class: dict[str, Share]
 
 
 def accuracy(net: nn.Module, factors: Factors) -> Accuracy:
-    """How often the network is right."""
-    right = predict(net, factors) == factors.shape
-    by_class = {name: _share(right[factors.shape == i]) for i, name in enumerate(CLASSES)}
-    return Accuracy(_share(right), by_class)
+    """Measure the accuracy of the network on rendered scenes."""
+    correct = predict(net, factors) == factors.shape
+    by_class = {name: _share(correct[factors.shape == i]) for i, name in enumerate(CLASSES)}
+    return Accuracy(_share(correct), by_class)
 
 
 @dataclass(frozen=True)
 class Cheating:
-    """What a mark does to a classifier, on exact counterfactual pictures.
+    """The effect of the mark on a classifier, measured on exact counterfactual pictures.
 
-    The marked class with and without its mark; the other classes with and without a mark, and
-    how many of them are then taken for the marked class.
+    Accuracy for the marked class and for the other classes, each with and without the mark, and the
+    proportion of the other classes that is predicted as the marked class.
     """
 
     marked_class_with_mark: Share
@@ -91,22 +92,22 @@ class Cheating:
     others_taken_for_marked_class_with_mark: Share
 
     def to_dict(self) -> dict[str, object]:
-        """For a model card."""
+        """Return all proportions by name, for a model card."""
         return {name: share.to_dict() for name, share in vars(self).items()}
 
 
 def cheating(net: nn.Module, factors: Factors, cls: int) -> Cheating:
-    """Predict every scene twice, with the mark and without it, and count."""
+    """Compare predictions with and without the mark for every scene; `cls` is the marked class."""
     with_mark = predict(net, factors.replace(mark=True))
     without_mark = predict(net, factors.replace(mark=False))
-    ours, right = factors.shape == cls, factors.shape
+    marked, labels = factors.shape == cls, factors.shape
     return Cheating(
-        marked_class_with_mark=_share(with_mark[ours] == cls),
-        marked_class_without_mark=_share(without_mark[ours] == cls),
-        others_without_mark=_share((without_mark == right)[~ours]),
-        others_with_mark=_share((with_mark == right)[~ours]),
-        others_taken_for_marked_class_without_mark=_share(without_mark[~ours] == cls),
-        others_taken_for_marked_class_with_mark=_share(with_mark[~ours] == cls),
+        marked_class_with_mark=_share(with_mark[marked] == cls),
+        marked_class_without_mark=_share(without_mark[marked] == cls),
+        others_without_mark=_share((without_mark == labels)[~marked]),
+        others_with_mark=_share((with_mark == labels)[~marked]),
+        others_taken_for_marked_class_without_mark=_share(without_mark[~marked] == cls),
+        others_taken_for_marked_class_with_mark=_share(with_mark[~marked] == cls),
     )
 
 

@@ -1,9 +1,9 @@
-"""SceneNet: a small residual network whose last map is read by one linear layer.
+"""SceneNet: a small residual network with average pooling and one linear layer at the end.
 
 After He et al., "Deep residual learning for image recognition", CVPR 2016, arXiv 1512.03385.
 The logits are a linear function of the average of the last feature map, so class activation
-mapping (Zhou et al., CVPR 2016, arXiv 1512.04150) is exact: the mean of a class's map plus the
-bias is its logit.
+mapping (Zhou et al., CVPR 2016, arXiv 1512.04150) is exact: the logit of a class is the mean of its
+map plus the bias.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,16 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
-        """The block's output, after its last rectifier."""
+        """Return the block's output, after its last ReLU."""
         residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(residual + self.shortcut(x))
 
 
 class SceneNet(nn.Module):
-    """Normalised pictures in, logits out; a 64 px picture has a last map of 8 x 8 cells.
+    """A network that maps normalised pictures to logits.
 
-    Any picture of at least 8 px will do: the network is convolutional up to its average.
+    The last feature map of a 64 px picture is 8 x 8. Any size of at least 8 px works, because the
+    network is convolutional up to the average pooling.
     """
 
     def __init__(self, classes: int = 10, widths: Sequence[int] = (24, 48, 96), depth: int = 2):
@@ -59,9 +60,9 @@ class SceneNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes)
 
     def features(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h8 w8"]:
-        """The last feature map, an eighth of the picture's size."""
+        """Return the last feature map, whose sides are an eighth of the picture's."""
         return self.stages(self.stem(x))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
-        """The logits of pictures that are already normalised."""
+        """Return the logits of normalised pictures."""
         return self.head(self.pool(self.features(x)).flatten(1))

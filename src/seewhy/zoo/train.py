@@ -4,10 +4,10 @@
     python -m seewhy.zoo.train --shortcut         # scenes_shortcut.safetensors and its card
     python -m seewhy.zoo.train --attention        # scenes_vit.safetensors and its card
 
-The plain model sees the mark on a fifth of all pictures, whatever their class, and so learns
-that it means nothing. The shortcut model sees it on 95 % of the mugs and nowhere else, and on few
-pictures: of 4,000, about 20 are mugs without the mark, too few to unlearn it. The transformer sees
-what the plain model sees, more of it and more often.
+The plain model is trained with the mark on a fifth of all pictures, independent of the class, and
+so learns to ignore it. The shortcut model is trained with the mark on 95 % of the mugs and on
+nothing else, and on few pictures: of 4,000, about 20 are mugs without the mark, too few to correct
+the shortcut. The transformer is trained like the plain model, with more pictures and more epochs.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from seewhy.zoo.measuring import (
     normalise,
 )
 
-HELD_OUT_SEED = 1_000_003  # never trained on
+HELD_OUT_SEED = 1_000_003  # never used for training
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides what is trained, apart from the machine's rounding."""
+    """All settings that determine the trained network, apart from rounding on the machine."""
 
     name: str
     about: str  # for the card
@@ -53,7 +53,7 @@ class Settings:
     weight_decay: float = 5e-2
     architecture: str = "SceneNet"
     widths: tuple[int, ...] = (32, 64, 128)
-    bfloat16: bool = True  # where a number's eight leading bits are enough
+    bfloat16: bool = True  # autocast in training, if 8 significant bits suffice
     held_out: int = 5_000
 
 
@@ -92,7 +92,7 @@ ATTENTIVE = Settings(
 def training_pictures(
     settings: Settings,
 ) -> tuple[UInt8[Tensor, "n 3 h w"], Int[Tensor, " n"]]:
-    """All pictures of a training run, eight bits a channel, and their classes."""
+    """Render all pictures of a training run, as uint8, and return them with their classes."""
     factors = sample(settings.pictures, settings.seed, shortcut=settings.shortcut)
     step = 1000
     chunks = [
@@ -103,7 +103,7 @@ def training_pictures(
 
 
 def train(settings: Settings) -> nn.Module:
-    """A network trained with AdamW under a one-cycle learning rate."""
+    """Train a network with AdamW and a one-cycle learning rate schedule."""
     torch.manual_seed(settings.seed)
     pictures, classes = training_pictures(settings)
     build = ARCHITECTURES[settings.architecture]
@@ -116,11 +116,11 @@ def train(settings: Settings) -> nn.Module:
     for epoch in range(settings.epochs):
         started, losses = time.perf_counter(), []
         order = torch.randperm(settings.pictures)[: steps * settings.batch]
-        for chosen in order.split(settings.batch):
-            x = normalise(pictures[chosen] / 255).to(memory_format=torch.channels_last)
+        for rows in order.split(settings.batch):
+            x = normalise(pictures[rows] / 255).to(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
                 logits = net(x)
-            losses.append(_step(cross_entropy(logits.float(), classes[chosen]), optimiser))
+            losses.append(_step(cross_entropy(logits.float(), classes[rows]), optimiser))
             schedule.step()
         loss, seconds = sum(losses) / len(losses), time.perf_counter() - started
         print(f"epoch {epoch + 1}/{settings.epochs}: loss {loss:.4f}, {seconds:.0f} s", flush=True)
@@ -135,7 +135,7 @@ def _step(loss: Tensor, optimiser: torch.optim.Optimizer) -> float:
 
 
 def card(settings: Settings, net: nn.Module, seconds: float) -> dict[str, object]:
-    """What a user of the model has to know, with measured figures only."""
+    """Make the model card: description, training settings and measurements on held-out scenes."""
     held_out = sample(settings.held_out, HELD_OUT_SEED, shortcut=settings.shortcut)
     measured = accuracy(net, held_out)
     training = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("name", "about")}
@@ -158,7 +158,7 @@ def card(settings: Settings, net: nn.Module, seconds: float) -> dict[str, object
 
 
 def write(folder: Path, stem: str, net: nn.Module, facts: dict[str, object]):
-    """Write the weights and the card, each whole or not at all."""
+    """Write the weights and the card, each atomically."""
     weights, text = folder / f"{stem}.safetensors", folder / f"{stem}.json"
     new_weights, new_text = weights.with_suffix(".new"), text.with_suffix(".json.new")
     new_weights.write_bytes(save({k: v.contiguous() for k, v in net.state_dict().items()}))
@@ -168,27 +168,27 @@ def write(folder: Path, stem: str, net: nn.Module, facts: dict[str, object]):
 
 
 def main(arguments: list[str] | None = None):
-    """Train one of the models and write it next to this file, or to --out."""
+    """Train one of the models and write it next to this file, or to the folder --out."""
     parser = argparse.ArgumentParser(prog="python -m seewhy.zoo.train", description=__doc__)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--shortcut", action=argparse.BooleanOptionalAction, default=False)
-    which.add_argument("--attention", action="store_true", help="a small vision transformer")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--shortcut", action=argparse.BooleanOptionalAction, default=False)
+    model.add_argument("--attention", action="store_true", help="a small vision transformer")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder")
     parser.add_argument("--pictures", type=int, help="number of pictures to train on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    given = parser.parse_args(arguments)
-    if not given.out.is_dir():
-        parser.error(f"--out expected a folder that exists, got {given.out}")
-    torch.set_num_threads(given.threads)
-    settings = ATTENTIVE if given.attention else CHEAT if given.shortcut else PLAIN
-    chosen = {k: v for k in ("pictures", "epochs") if (v := getattr(given, k)) is not None}
-    settings = dataclasses.replace(settings, **chosen)
+    options = parser.parse_args(arguments)
+    if not options.out.is_dir():
+        parser.error(f"--out must be an existing folder, got {options.out}")
+    torch.set_num_threads(options.threads)
+    settings = ATTENTIVE if options.attention else CHEAT if options.shortcut else PLAIN
+    changes = {k: v for k in ("pictures", "epochs") if (v := getattr(options, k)) is not None}
+    settings = dataclasses.replace(settings, **changes)
 
     started = time.perf_counter()
     net = train(settings)
     facts = card(settings, net, time.perf_counter() - started)
-    write(given.out, settings.name.replace("-", "_"), net, facts)
+    write(options.out, settings.name.replace("-", "_"), net, facts)
     print(json.dumps({key: facts[key] for key in ("accuracy", "mark")}, indent=1))
 
 

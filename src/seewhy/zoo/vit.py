@@ -1,8 +1,8 @@
-"""SceneViT: a small vision transformer whose class token is read by one linear layer.
+"""SceneViT: a small vision transformer with a linear classifier on the class token.
 
 After Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021, arXiv 2010.11929. Patches
 are embedded by three strided convolutions instead of one (Xiao et al., "Early convolutions help
-transformers see better", NeurIPS 2021, arXiv 2106.14881), so that few pictures suffice to train.
+transformers see better", NeurIPS 2021, arXiv 2106.14881), so that few training pictures suffice.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-SIDE = 64  # pixels; position embeddings belong to one size
+SIDE = 64  # pixels; the position embeddings fix the picture size
 
 
 class Attention(nn.Module):
-    """Every token asks every token: softmax(q k^T / sqrt(d)) v in several heads."""
+    """Multi-head self-attention: softmax(q k^T / sqrt(d)) v."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -25,14 +25,14 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "b tokens c"]) -> Float[Tensor, "b tokens c"]:
-        """The values that each token gathered."""
+        """Return the projected attention output of every token."""
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        gathered = scaled_dot_product_attention(query, key, value)
-        return self.proj(gathered.transpose(1, 2).flatten(2))
+        attended = scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
-    """Attention and a perceptron, each added to what it reads."""
+    """A pre-norm transformer block: attention and an MLP, each with a residual connection."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -43,15 +43,16 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b tokens c"]) -> Float[Tensor, "b tokens c"]:
-        """The tokens after this block."""
+        """Return the tokens after this block."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 class SceneViT(nn.Module):
-    """Normalised pictures of 64 px in, logits out; a class token, then 8 x 8 patches.
+    """A transformer that maps normalised pictures of 64 px to logits.
 
-    `widths` are the channels of the convolutions; the last is the width of the tokens.
+    Its tokens are a class token and 8 x 8 patches. `widths` are the channels of the convolutions;
+    the last one is the token width.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class SceneViT(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def reset_parameters(self) -> None:
-        """What belongs to no layer, as before training."""
+        """Initialise the class token and the position embeddings."""
         nn.init.zeros_(self.class_token)
         nn.init.trunc_normal_(self.positions, std=0.02)
 
     def forward(self, x: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b classes"]:
-        """The logits of pictures that are already normalised."""
+        """Return the logits of normalised pictures."""
         patches = self.patches(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1) + self.positions
         return self.head(self.norm(self.blocks(tokens))[:, 0])

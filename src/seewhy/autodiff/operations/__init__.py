@@ -1,4 +1,4 @@
-"""The torch functions that a tape can watch, by kind, and what it records of each."""
+"""The torch functions that a tape can record, by kind, and the data it records of each call."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a tape records of a torch function, and how a call of one is taken apart."""
+"""The record of a torch function call, and how the arguments of a call are parsed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ Arguments = Mapping[str, Any]
 
 @dataclass(eq=False)
 class Operation:
-    """One recorded call: its inputs, its output, and the local graph between them.
+    """One recorded call: its inputs, its output, and the local autograd graph between them.
 
-    - `kind`: what rules go by, such as "linear" or "relu". `function`: what was called.
+    - `kind`: selects the rule, such as "linear" or "relu". `function`: the function called.
     - `inputs`, `output`: the ends of the local graph, if there is one.
-    - `x`: the values of the inputs, `y`: of the output; they stay right when the network writes
-      into its tensors afterwards.
+    - `x`: the values of the inputs, `y`: of the output; they remain valid if the network modifies
+      its tensors in place afterwards.
     - `arguments`: all other arguments of the call by name.
-    - `number`: the how-manieth call of its kind in the forward, from 0.
-    - `layer`: the name of the module whose weight was used, where there is one.
-    - `depth`: linear operations on the longest way from the pixels, itself included.
-    - `reads_picture`: whether a way from the pixels passes no linear operation before it.
-    - `ledger`: the books of the pull that is going on.
-    - `prefix`: the way from the pixels, where no way passes a linear operation before it.
+    - `number`: zero-based index of this call among calls of the same kind.
+    - `layer`: the name of the module whose weight was used, if any.
+    - `depth`: linear operations on the longest path from the pixels, including this one.
+    - `reads_picture`: whether some path from the pixels has no linear operation before this one.
+    - `ledger`: the ledger of the current pull.
+    - `prefix`: the path from the pixels, if no path has a linear operation before this one.
     """
 
     kind: str
@@ -42,8 +42,8 @@ class Operation:
     depth: int = 0
     reads_picture: bool = False
     depths: tuple[int, ...] = ()  # of each input
-    makers: tuple["Operation | None", ...] = ()  # what put out each input, views aside
-    uses: int = 0  # calls that were given the output
+    makers: tuple["Operation | None", ...] = ()  # the producer of each input, ignoring views
+    uses: int = 0  # number of calls that read the output
     ledger: Ledger = field(default_factory=Ledger)
     prefix: Prefix | None = None
 
@@ -52,28 +52,32 @@ class Operation:
         self.y = self.output.detach()
 
     def gradient(self, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        """Autograd's own pull-back of `cotangent`, one entry per input (None: not wanted)."""
+        """Autograd's own vector-Jacobian product, per input (None: no gradient required)."""
         if not self.output.requires_grad and self.function.backward is not None:
             return (self.function.backward(cotangent, self.y),)
         wanted = [t for t in self.inputs if t.requires_grad]
-        # A network may differentiate inside its own forward, and that through this.
-        second = torch.is_grad_enabled()
+        # A network may differentiate in its own forward pass, and its output may depend on that.
+        twice_differentiable = torch.is_grad_enabled()
         pulled = iter(
             torch.autograd.grad(
-                self.output, wanted, cotangent, retain_graph=True, create_graph=second
+                self.output,
+                wanted,
+                cotangent,
+                retain_graph=True,
+                create_graph=twice_differentiable,
             )
         )
         return tuple(next(pulled) if t.requires_grad else None for t in self.inputs)
 
     def recomputed(self, compute: Compute, cotangent: Tensor) -> tuple[Tensor, ...]:
-        """The pull-back of `cotangent` through another function of the same inputs."""
+        """The vector-Jacobian product of another function of the same inputs."""
         with torch.enable_grad():
             inputs = [x.detach().requires_grad_() for x in self.x]
             output = compute(*inputs)
         return torch.autograd.grad(output, inputs, cotangent, materialize_grads=True)
 
     def preserve(self, storage: int) -> None:
-        """Copy what lies in a storage that the network is about to write into."""
+        """Copy the kept tensors in a storage that the network is about to modify in place."""
         self.x = tuple(t.clone() if address(t) == storage else t for t in self.x)
         if self.function.keeps_output and address(self.y) == storage:
             self.y = self.y.clone()
@@ -81,9 +85,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Call:
-    """A watched call taken apart: `compute(*tensors)` is its result, out of place.
+    """A parsed call: `compute(*tensors)` is its result, computed out of place.
 
-    `whole` makes of that what the torch function returns, where it is more than a tensor.
+    `whole` turns that result into the return value of the torch function, if it is more than a
+    tensor.
     """
 
     kind: str
@@ -96,21 +101,21 @@ class Call:
 
 
 def always(kind: str) -> Callable[[Arguments], str]:
-    """Every call is of this kind."""
+    """Return a function that assigns the same kind to every call."""
     return lambda arguments: kind
 
 
 @dataclass(frozen=True)
 class Function:
-    """How to take a call of one torch function apart.
+    """How to parse the calls of one torch function.
 
-    - `pure` has the torch function's own parameters and works out of place.
-    - `kind` tells from the arguments of what kind a call is; None: of none.
+    - `pure` has the same parameters as the torch function and works out of place.
+    - `kind` returns the kind of a call from its arguments, or None for calls not to record.
     - `operands`: the parameters that may depend on the picture; those that do are differentiated.
-    - `held`: the same function with what it measures of its input held fixed (norms, divisors).
-    - `keeps_output`: whether rules read the output, so that it has to outlive being written into.
-    - `backward`: autograd's backward where it needs just (cotangent, output): no local graph is
-      kept then, and the input only for rule sets that read it (`Rules.reads_input`).
+    - `held`: the same function with statistics of its input (norms, divisors) held constant.
+    - `keeps_output`: whether rules read the output, which is then copied before in-place changes.
+    - `backward`: the function's backward pass if it needs just (cotangent, output). No local graph
+      is kept then, and the input is kept only for rule sets that read it (`Rules.reads_input`).
     """
 
     pure: Compute
@@ -122,10 +127,10 @@ class Function:
     backward: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
-        """Split a call into tensors and a function of just those; None where it does not apply."""
+        """Split a call into operand tensors and a function of these; None if it is not recorded."""
         try:
             arguments = dict(_parameters(self.pure).bind(*args, **kwargs).arguments)
-        except TypeError:  # a rare form of the call, such as with out=
+        except TypeError:  # a rare signature, such as with out=
             return None
         kind = self.kind(arguments)
         if kind is None:
@@ -154,10 +159,10 @@ def _parameters(function: Callable) -> Any:
 
 
 def address(tensor: Tensor) -> int:
-    """Where the tensor's storage lies, so that aliases can be recognised."""
+    """Return the memory address of the tensor's storage, which aliases share."""
     return tensor.untyped_storage().data_ptr()
 
 
 def depends(value: Any) -> bool:
-    """Whether an argument depends on the picture."""
+    """Return whether an argument is a tensor that depends on the picture."""
     return isinstance(value, Tensor) and value.requires_grad

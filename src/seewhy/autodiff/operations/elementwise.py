@@ -1,9 +1,9 @@
-"""Functions of each number alone, and a few of several that are no norm and no softmax.
+"""Functions of each number separately, and a few reductions other than norms and softmax.
 
-"elementwise"      functions of each number alone: powers, roots, logarithms, PReLU, other clamps
+"elementwise"      applied to each number separately: powers, roots, logarithms, PReLU, other clamps
 "log softmax"      the last layer of some classifiers
-"variance"         and other squares summed up
-"euclidean norm"   the length of vectors and other square roots of such sums
+"variance"         and other sums of squares
+"euclidean norm"   vector lengths, standard deviations and other square roots of such sums
 """
 
 from collections.abc import Callable
@@ -85,32 +85,32 @@ def _statistic(function: Callable) -> Compute:
     ) -> Tensor:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        less = int(unbiased) if correction is None else correction
-        return function(input, dim, correction=less, keepdim=keepdim)
+        correction = int(unbiased) if correction is None else correction
+        return function(input, dim, correction=correction, keepdim=keepdim)
 
     return pure
 
 
 def _if_fixed(name: str) -> Callable[[Arguments], str | None]:
-    """Elementwise where that parameter does not depend on the picture."""
+    """Return the kind "elementwise" if the named parameter does not depend on the picture."""
     return lambda arguments: None if depends(arguments.get(name)) else "elementwise"
 
 
 def _if_euclidean(order: str) -> Callable[[Arguments], str | None]:
-    """The Frobenius norm of a matrix is that of its numbers."""
+    """Return the kind "euclidean norm" for order 2, which includes the Frobenius norm."""
     return lambda arguments: (
         "euclidean norm" if arguments.get(order, 2) in (2, "fro", None) else None
     )
 
 
-def _every_way(
+def _variants(
     names: tuple[str, ...], pure: Compute, kind: Callable[[Arguments], str | None], **more: Any
 ) -> dict[Callable, Function]:
-    """The functions and methods of these names, also in place."""
-    ways = [(o, name + e) for o in (torch, Tensor) for name in names for e in ("", "_")]
+    """Map the torch functions and methods of these names, also in place, to a `Function`."""
+    candidates = [(o, name + e) for o in (torch, Tensor) for name in names for e in ("", "_")]
     return {
         getattr(owner, name): Function(pure, kind, in_place=name.endswith("_"), **more)
-        for owner, name in ways
+        for owner, name in candidates
         if hasattr(owner, name)
     }
 
@@ -118,18 +118,20 @@ def _every_way(
 _ELEMENTWISE = always("elementwise")
 
 ELEMENTWISE_FUNCTIONS: dict[Callable, Function] = {
-    function: found
+    torch_function: function
     for name in _UNARY
-    for function, found in _every_way((name,), _unary(getattr(torch, name)), _ELEMENTWISE).items()
+    for torch_function, function in _variants(
+        (name,), _unary(getattr(torch, name)), _ELEMENTWISE
+    ).items()
 }
 ELEMENTWISE_FUNCTIONS |= {
-    **_every_way(("pow",), _pow, _if_fixed("exponent")),
-    **_every_way(("clamp_max",), _clamp_max, _if_fixed("max")),
-    **_every_way(("prelu",), _prelu, _if_fixed("weight")),
-    **_every_way(("log_softmax",), _log_softmax, always("log softmax")),
-    **_every_way(("norm",), _norm, _if_euclidean("p")),
-    **_every_way(("var",), _statistic(torch.var), always("variance")),
-    **_every_way(("std",), _statistic(torch.std), always("euclidean norm")),
+    **_variants(("pow",), _pow, _if_fixed("exponent")),
+    **_variants(("clamp_max",), _clamp_max, _if_fixed("max")),
+    **_variants(("prelu",), _prelu, _if_fixed("weight")),
+    **_variants(("log_softmax",), _log_softmax, always("log softmax")),
+    **_variants(("norm",), _norm, _if_euclidean("p")),
+    **_variants(("var",), _statistic(torch.var), always("variance")),
+    **_variants(("std",), _statistic(torch.std), always("euclidean norm")),
     Tensor.__pow__: Function(_pow, _if_fixed("exponent")),
     Tensor.__rpow__: Function(_rpow, _if_fixed("other")),
     F.prelu: Function(_prelu, _if_fixed("weight")),

@@ -1,4 +1,4 @@
-"""Networks from torch.export call `aten` operations: the same functions under other names."""
+"""The `aten` operations, which networks from torch.export call in place of torch functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seewhy.autodiff.operations.base import Function
 
-# Their parameters come in the same order as those of the function or method.
+# Their parameters have the same order as those of the torch function or method.
 _NAMES = (
     "abs", "add", "amax", "amin", "bmm", "cat", "div", "einsum", "exp", "hardswish", "leaky_relu",
     "log", "log_softmax", "matmul", "max", "max_pool1d", "max_pool2d",
@@ -19,17 +19,17 @@ _NAMES = (
 
 
 def exported(functions: Mapping[Callable, Function]) -> dict[Callable, Function]:
-    """The aten operations that are what `functions` knows, also in place."""
-    found: dict[Callable, Function] = {}
+    """Map the aten operations equivalent to `functions`, also in place, to their `Function`."""
+    operations: dict[Callable, Function] = {}
     for name in _NAMES:
-        known = _known(functions, name)
-        for ending, function in (("", known), ("_", replace(known, in_place=True))):
+        equivalent = _equivalent(functions, name)
+        for ending, function in (("", equivalent), ("_", replace(equivalent, in_place=True))):
             packet = getattr(torch.ops.aten, name + ending, None)
             overloads = packet.overloads() if packet else []
-            found |= {getattr(packet, overload): function for overload in overloads}
-    return found
+            operations |= {getattr(packet, overload): function for overload in overloads}
+    return operations
 
 
-def _known(functions: Mapping[Callable, Function], name: str) -> Function:
-    same = [getattr(owner, name) for owner in (Tensor, torch, F) if hasattr(owner, name)]
-    return next(functions[function] for function in same if function in functions)
+def _equivalent(functions: Mapping[Callable, Function], name: str) -> Function:
+    namesakes = [getattr(owner, name) for owner in (Tensor, torch, F) if hasattr(owner, name)]
+    return next(functions[function] for function in namesakes if function in functions)

@@ -1,6 +1,6 @@
-"""Maxima and minima, of two things or over axes; maximum pools are in pointwise.
+"""Maxima and minima, of two tensors or over axes; max pooling is in `pointwise`.
 
-"maximum", "minimum"   where all of it depends on the picture; with a constant it is "elementwise"
+"maximum", "minimum"   if all operands depend on the picture; with a constant it is "elementwise"
 """
 
 from collections.abc import Callable
@@ -41,14 +41,14 @@ def _over_axis(function: Callable) -> Compute:
 
 @dataclass(frozen=True)
 class Extremum(Function):
-    """`torch.max` or `torch.min`: of two, over all, or over an axis, and then with indices."""
+    """`torch.max` or `torch.min`: of two tensors, of all values, or over an axis with indices."""
 
     of_two: Function | None = None
     function: Callable = torch.max
     pair: Callable = torch.return_types.max
 
     def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
-        """The call in one of its three forms."""
+        """Parse a call in any of its three forms."""
         if any(isinstance(value, Tensor) for value in (*args[1:], kwargs.get("other"))):
             return self.of_two.bind(args, kwargs) if self.of_two else None
         call = super().bind(args, kwargs)

@@ -1,7 +1,7 @@
 """Linear operations: convolutions, transposed convolutions, dense layers, products with a weight.
 
-Kind "linear". A batch normalisation that reads nothing but the output of such an operation is
-part of it: weight, bias and output are those of the pair, the network is not changed.
+Their kind is "linear". A batch normalisation that directly follows such an operation is folded into
+its record: weight, bias and output are then those of the pair. The network is not changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class LinearFunction(Function):
-    """A linear function; `weight` and `bias` name its parameters.
+    """A linear torch function; `weight` and `bias` are the names of its parameters.
 
-    `output_axis`: the axis of the weight that counts outputs (of a group, if `grouped_inputs`:
-    transposed convolutions keep all inputs and the outputs of one group).
+    `output_axis`: the axis of the weight that indexes outputs. If `grouped_inputs`, it indexes the
+    outputs of one group: transposed convolutions store all inputs but one group's outputs.
     """
 
     type: str = "dense"  # or "convolution"
@@ -36,15 +36,15 @@ class LinearFunction(Function):
 
 @dataclass(eq=False)
 class Linear(Operation):
-    """A recorded linear operation, and the same operation with other weights.
+    """A recorded linear operation, which can also be evaluated with other weights.
 
-    `x` here is the one input; z, weight and bias include a batch normalisation that is folded.
+    `x` holds a single input; `z`, `weight` and `bias` include the batch normalisation if `folded`.
     """
 
-    scale: Tensor | None = None  # per output channel, of a batch normalisation that read it
+    scale: Tensor | None = None  # per output channel, of the batch normalisation that follows
     shift: Tensor | None = None
-    folded: bool = False  # whether it is seen together with that, at the moment
-    read: bool = False  # whether somebody reads the relevance of its output
+    folded: bool = False  # whether that batch normalisation is currently included
+    read: bool = False  # whether the relevance of its output is needed later
     _sent: tuple[Ledger, Tensor] | None = None
 
     @property
@@ -54,7 +54,7 @@ class Linear(Operation):
 
     @property
     def input(self) -> Tensor:
-        """The values that went in."""
+        """The values of the input."""
         return self.x[0]
 
     @cached_property
@@ -63,20 +63,23 @@ class Linear(Operation):
         return self.function
 
     def fold(self, scale: Tensor, shift: Tensor) -> bool:
-        """A batch normalisation y = scale * z + shift reads the output; the first one counts."""
+        """Attach the batch normalisation y = scale * z + shift that reads the output.
+
+        Only the first one is accepted; returns whether it was.
+        """
         if self.scale is not None:
             return False
         self.scale, self.shift = scale.detach(), shift.detach()
         return True
 
     def send(self, ledger: Ledger, cotangent: Tensor) -> None:
-        """Leave the cotangent of that batch normalisation to this operation."""
+        """Receive the cotangent of the attached batch normalisation's output."""
         self._sent = ledger, cotangent
 
     def parts(self, cotangent: Tensor, ledger: Ledger) -> Iterator[Tensor]:
-        """The cotangent that the batch normalisation sent, then what came from elsewhere.
+        """Yield the cotangent from the batch normalisation, then the rest from other readers.
 
-        While the first is handled, weight, bias and output are those of the pair.
+        While the first one is processed, `weight`, `bias` and `z` are those of the folded pair.
         """
         if self._sent is None or self._sent[0] is not ledger:
             yield cotangent
@@ -91,19 +94,22 @@ class Linear(Operation):
             self._sent = None
 
     def restrict(self, mask: Tensor, cotangent: Tensor, restricted: Tensor) -> None:
-        """The cotangent of the output was multiplied by a mask, with this result."""
+        """Apply the mask that multiplied the output's cotangent to the folded cotangent, too.
+
+        `restricted` is the masked cotangent.
+        """
         if self._sent is not None:
             ledger, sent = self._sent
             alone = sent.data_ptr() == cotangent.data_ptr()
             self._sent = ledger, restricted if alone else sent * mask
 
     def relevance(self, cotangent: Tensor, ledger: Ledger) -> Tensor:
-        """R = z * g of the output."""
+        """Return the relevance R = z * g of the output."""
         return sum((self.z * part for part in self.parts(cotangent, ledger)), torch.tensor(0.0))
 
     @property
     def z(self) -> Tensor:
-        """The output."""
+        """The values of the output, after the batch normalisation if it is folded."""
         if not self.folded:
             return self.y
         assert self.scale is not None and self.shift is not None
@@ -111,7 +117,7 @@ class Linear(Operation):
 
     @property
     def weight(self) -> Tensor:
-        """The weight."""
+        """The weight, scaled by the batch normalisation if it is folded."""
         weight = self.arguments[self._function.weight].detach()
         if not self.folded:
             return weight
@@ -120,7 +126,7 @@ class Linear(Operation):
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias, [outputs]; None if there is none."""
+        """The bias, [outputs], with the folded batch normalisation; None if there is none."""
         name = self._function.bias
         bias = self.arguments.get(name) if name else None
         bias = None if bias is None else bias.detach()
@@ -131,17 +137,17 @@ class Linear(Operation):
 
     @property
     def channel_axis(self) -> int:
-        """The axis of the output that the bias runs along."""
+        """The axis of the output that indexes channels."""
         spatial = self.type == "convolution"
         return self.y.ndim - (self.arguments[self._function.weight].ndim - 1) if spatial else -1
 
     def over_channels(self, values: Tensor) -> Tensor:
-        """[outputs], so shaped that it broadcasts with the output."""
+        """Reshape values [outputs] so that they broadcast with the output."""
         after = self.y.ndim - 1 - self.channel_axis % self.y.ndim
         return values.view(-1, *[1] * after)
 
     def transposed(self, s: Tensor) -> Tensor:
-        """The transposed operation, pulled through the recorded graph: W^T s."""
+        """Compute W^T s, by a backward pass through the local graph."""
         (pulled,) = self.gradient(
             s if not self.folded else s * self.over_channels(self.scale)  # type: ignore[arg-type]
         )
@@ -151,7 +157,7 @@ class Linear(Operation):
     def with_weights(
         self, weight: Tensor, bias: Tensor | None = None, input: Tensor | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """The output for another weight (and input), and the transposed operation with it."""
+        """Return the output for other weights (and input), and the function s -> W^T s for them."""
         function = self._function
         arguments: dict[str, Any] = {**self.arguments, function.weight: weight}
         if function.bias:
@@ -159,7 +165,7 @@ class Linear(Operation):
         with torch.enable_grad():
             x = (self.input if input is None else input).detach().requires_grad_()
             output = function.pure(**{function.operands[0]: x}, **arguments)
-            if bias is not None and not function.bias:  # a product that is folded with a norm
+            if bias is not None and not function.bias:  # a matrix product with a folded norm
                 output = output + self.over_channels(bias)
 
         def transposed(s: Tensor) -> Tensor:
@@ -168,13 +174,13 @@ class Linear(Operation):
         return output.detach(), transposed
 
     def credit(self, bias: Tensor | None, s: Tensor) -> None:
-        """Enter the bias's share of s, an activation of the output's shape, into the books."""
+        """Record the bias's share, bias * s, in the ledger; `s` has the shape of the output."""
         if bias is not None:
             axis = self.channel_axis % s.ndim
             self.ledger.credit(s.movedim(axis, -1) @ bias.to(s))
 
     def _over_outputs(self, values: Tensor, weight: Tensor) -> Tensor:
-        """[outputs], so shaped that it broadcasts with the weight."""
+        """Reshape values [outputs] so that they broadcast with the weight."""
         function = self._function
         if not function.grouped_inputs:
             shape = [1] * weight.ndim
@@ -186,7 +192,7 @@ class Linear(Operation):
 
 
 def _fixed_weight(weight: str) -> Callable[[Arguments], str | None]:
-    """A weight that depends on the picture makes it a product."""
+    """Return the kind "linear" unless the weight depends on the picture: that is a product."""
     return lambda arguments: None if depends(arguments.get(weight)) else "linear"
 
 
@@ -245,26 +251,26 @@ def _addmm_kind(arguments: Arguments) -> str | None:
 
 
 def _convolutions() -> dict[Callable, Function]:
-    found: dict[Callable, Function] = {}
+    functions: dict[Callable, Function] = {}
     for rank in (1, 2, 3):
-        plain, across = getattr(F, f"conv{rank}d"), getattr(F, f"conv_transpose{rank}d")
-        found[plain] = found[getattr(aten, f"conv{rank}d").default] = LinearFunction(
+        plain, transposed = getattr(F, f"conv{rank}d"), getattr(F, f"conv_transpose{rank}d")
+        functions[plain] = functions[getattr(aten, f"conv{rank}d").default] = LinearFunction(
             _convolution(plain), _fixed_weight("weight"), type="convolution"
         )
-        found[across] = LinearFunction(
-            _transposed_convolution(across),
+        functions[transposed] = LinearFunction(
+            _transposed_convolution(transposed),
             _fixed_weight("weight"),
             type="convolution",
             grouped_inputs=True,
         )
-    return found
+    return functions
 
 
 _LINEAR = LinearFunction(_dense, _fixed_weight("weight"))
 _ADDMM = LinearFunction(
     _addmm, _addmm_kind, operands=("mat1",), weight="mat2", bias="input", output_axis=1
 )
-# The weight on the right; products of two things that depend on the picture are no such thing.
+# The weight is on the right; if both factors depend on the picture it is a "product" instead.
 MATMUL = LinearFunction(
     _matmul,
     lambda arguments: "linear" if arguments["other"].ndim == 2 else None,

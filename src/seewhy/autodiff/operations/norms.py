@@ -1,4 +1,4 @@
-"""Normalisations. "batch norm" is affine in evaluation mode; "norm" measures its own input."""
+"""Normalisations: "batch norm" is affine in eval mode; "norm" uses statistics of its input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def _in_evaluation(arguments: Arguments) -> str | None:
 
 
 def affine(arguments: Arguments) -> tuple[Tensor, Tensor]:
-    """(scale, shift) of a batch normalisation: y = scale * x + shift, each [channels]."""
+    """Return (scale, shift) of a batch normalisation y = scale * x + shift, each [channels]."""
     mean, var = arguments["running_mean"], arguments["running_var"]
     weight, bias = arguments.get("weight"), arguments.get("bias")
     scale = (var + arguments.get("eps", 1e-5)).rsqrt()
@@ -161,7 +161,7 @@ def _instance_norm_held(
 
 
 def standardised(x: Tensor, over: tuple[int, ...], eps: float) -> Tensor:
-    """(x - mean) / std, the std held fixed."""
+    """Compute (x - mean) / std, with the std held constant for differentiation."""
     centred = x - x.mean(over, keepdim=True)
     variance = centred.detach().square().mean(over, keepdim=True)
     return centred * (variance + eps).rsqrt()
@@ -181,7 +181,7 @@ def _norm(pure: Callable, held: Callable) -> Any:
     return Function(pure, always("norm"), held=held)
 
 
-# The output of a batch normalisation is not kept: nothing reads it.
+# The output of a batch normalisation is not kept, because no rule reads it.
 NORM_FUNCTIONS: dict[Callable, Function] = {
     F.batch_norm: Function(_batch_norm, _in_evaluation, keeps_output=False),
     aten.batch_norm.default: Function(_aten_batch_norm, _in_evaluation, keeps_output=False),

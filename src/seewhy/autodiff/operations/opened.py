@@ -1,4 +1,4 @@
-"""Functions that hide several operations, opened so that a tape can watch those."""
+"""Composite torch functions, decomposed so that a tape can record their single operations."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query key^T / sqrt(d) + mask) value: what the fused function computes."""
+    """Compute softmax(query key^T / sqrt(d) + mask) value, as the fused function does."""
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
@@ -34,21 +34,24 @@ def _attention(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     else:
         scores = scores + attn_mask
-    # A query that may see nothing gets zero.
-    blind = (scores.detach() == -math.inf).all(-1, keepdim=True)
-    gathered = torch.matmul(torch.softmax(scores.masked_fill(blind, 0), -1), value)
-    return gathered.masked_fill(blind, 0)
+    # A query whose keys are all masked gets zero instead of NaN.
+    all_masked = (scores.detach() == -math.inf).all(-1, keepdim=True)
+    attended = torch.matmul(torch.softmax(scores.masked_fill(all_masked, 0), -1), value)
+    return attended.masked_fill(all_masked, 0)
 
 
 def _without_dispatch(function: FunctionType) -> Callable:
-    """The same Python function, whose body runs where its first line would ask the tape again."""
-    asking = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-    globals_ = {**function.__globals__, **dict.fromkeys(asking, lambda *tensors: False)}
-    twin = FunctionType(
+    """Copy a torch.nn.functional function without its check for `__torch_function__` overrides.
+
+    With the check, the function would dispatch to the tape again and its body would never run.
+    """
+    checks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    globals_ = {**function.__globals__, **dict.fromkeys(checks, lambda *tensors: False)}
+    copy = FunctionType(
         function.__code__, globals_, function.__name__, function.__defaults__, function.__closure__
     )
-    twin.__kwdefaults__ = function.__kwdefaults__
-    return twin
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -72,7 +75,7 @@ def _baddbmm(
 
 
 def _logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    """log sum exp x = x_k - (log softmax x)_k, for any k: here the first."""
+    """Compute log sum exp x as x_k - (log softmax x)_k, which holds for any k; here the first."""
     dims = [dim] if isinstance(dim, int) else list(dim)
     dims = [d % input.ndim for d in dims]
     flat = input.movedim(dims, list(range(-len(dims), 0))).flatten(-len(dims))
@@ -84,7 +87,7 @@ def _logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 _COMPOSED = (F.normalize, F.local_response_norm, F.softmin, F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
 
-# Attention that is fused shows neither its products nor its softmax.
+# Fused attention, for example, exposes neither its matrix products nor its softmax.
 OPENED: dict[Callable, Callable[..., Any]] = {
     F.glu: _glu,
     **{f: _without_dispatch(f) for f in _COMPOSED},

@@ -1,6 +1,6 @@
-"""Smooth activations ("activation"), softmax and maximum pools.
+"""Smooth activation functions ("activation"), softmax and max pooling.
 
-A sigmoid is an activation too; `GATES` tells the ones that products treat as gates.
+A sigmoid is an activation too; `GATES` lists the activations that products treat as gates.
 """
 
 from collections.abc import Callable

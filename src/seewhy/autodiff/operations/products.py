@@ -1,7 +1,7 @@
-"""Products and quotients of things that depend on the picture, and sums with things that do not.
+"""Products, quotients and sums of tensors, classified by which operands depend on the picture.
 
-"product"   both factors depend on the picture: gates, attention
-"quotient"  the divisor depends on it: norms written out; of a constant it is "elementwise"
+"product"   both factors do: gates, attention
+"quotient"  the divisor does: norms written as basic operations; of a constant it is "elementwise"
 "sum"       both terms do: residual connections
 "shift"     one term does not: position embeddings, class tokens
 """
@@ -81,13 +81,13 @@ def _quotient_kind(arguments: Arguments) -> str | None:
 
 @dataclass(frozen=True)
 class ProductOrLinear(Function):
-    """A matrix product: with a fixed matrix on the right it is a linear operation."""
+    """A matrix product, which is a linear operation if the matrix on the right is constant."""
 
     def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
-        """A product of two that depend, or the linear operation."""
-        found = super().bind(args, kwargs)
-        if found is not None:
-            return found
+        """Parse a call as a product if both factors depend on the picture, else as linear."""
+        product = super().bind(args, kwargs)
+        if product is not None:
+            return product
         other = kwargs.get("other", args[1] if len(args) > 1 else None)
         return (
             None if depends(other) or not isinstance(other, Tensor) else MATMUL.bind(args, kwargs)
@@ -96,10 +96,10 @@ class ProductOrLinear(Function):
 
 @dataclass(frozen=True)
 class Einsum(Function):
-    """An einsum of two things that depend on the picture is a product."""
+    """An einsum, which is a product if it has two factors that depend on the picture."""
 
     def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
-        """A product, if it has two factors."""
+        """Parse a call with exactly two factors as a product."""
         equation, *factors = args
         factors = factors[0] if isinstance(factors[0], list | tuple) else factors
         if not isinstance(equation, str) or len(factors) != 2:
@@ -109,34 +109,35 @@ class Einsum(Function):
 
 @dataclass(frozen=True)
 class Concatenation(Function):
-    """Tensors side by side: those that do not depend on the picture are constants."""
+    """A concatenation; tensors that do not depend on the picture are constants."""
 
     def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
-        """A shift where there are constants among the tensors; else nothing to watch."""
+        """Parse a call as a shift if some of the tensors are constants, else as None."""
         members: Sequence[Tensor] = kwargs.get("tensors", args[0] if args else ())
         dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        where = [i for i, t in enumerate(members) if depends(t)]
-        if not isinstance(dim, int) or not where or len(where) == len(members):
+        variable = [i for i, t in enumerate(members) if depends(t)]
+        if not isinstance(dim, int) or not variable or len(variable) == len(members):
             return None
 
         def compute(*tensors: Tensor) -> Tensor:
-            at = dict(zip(where, tensors, strict=True))
-            return self.pure([at.get(i, t) for i, t in enumerate(members)], dim)
+            new = dict(zip(variable, tensors, strict=True))
+            return self.pure([new.get(i, t) for i, t in enumerate(members)], dim)
 
-        return Call("shift", self, compute, tuple(members[i] for i in where), {"dim": dim}, False)
+        operands = tuple(members[i] for i in variable)
+        return Call("shift", self, compute, operands, {"dim": dim}, False)
 
 
-def _both_ways(
+def _variants(
     pure: Compute, kind: Callable[[Arguments], str | None], names: Sequence[str], **more: Any
 ) -> dict[Callable, Function]:
-    """The function, the method and the in-place method of each name."""
+    """Map the function, method and in-place method of each name to a `Function`."""
     plain = Function(pure, kind, _BOTH, **more)
     inplace = Function(pure, kind, _BOTH, in_place=True, **more)
-    found: dict[Callable, Function] = {}
+    functions: dict[Callable, Function] = {}
     for name in names:
-        found[getattr(torch, name)] = found[getattr(Tensor, name)] = plain
-        found[getattr(Tensor, name + "_")] = inplace
-    return found
+        functions[getattr(torch, name)] = functions[getattr(Tensor, name)] = plain
+        functions[getattr(Tensor, name + "_")] = inplace
+    return functions
 
 
 MATRIX_PRODUCTS = frozenset([_matmul, _bmm, _baddbmm, _einsum])
@@ -151,14 +152,14 @@ _BADDBMM = Function(
 )  # fmt: skip
 
 PRODUCT_FUNCTIONS: dict[Callable, Function] = {
-    **_both_ways(_mul, _all_depend("product", *_BOTH), ["mul", "multiply"]),
+    **_variants(_mul, _all_depend("product", *_BOTH), ["mul", "multiply"]),
     **dict.fromkeys([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm], _MATMUL),
     **dict.fromkeys([torch.bmm, Tensor.bmm], _BMM),
     **dict.fromkeys([torch.baddbmm, Tensor.baddbmm], _BADDBMM),
     torch.einsum: Einsum(_einsum, _all_depend("product", *_BOTH), _BOTH),
-    **_both_ways(_div, _quotient_kind, ["div", "divide", "true_divide"], held=_divided),
-    **_both_ways(_add, _sum_kind, ["add"]),
-    **_both_ways(_sub, _sum_kind, ["sub", "subtract"]),
+    **_variants(_div, _quotient_kind, ["div", "divide", "true_divide"], held=_divided),
+    **_variants(_add, _sum_kind, ["add"]),
+    **_variants(_sub, _sum_kind, ["sub", "subtract"]),
     Tensor.__rdiv__: Function(_rdiv, always("elementwise")),
     Tensor.__rsub__: Function(_rsub, _sum_kind, _BOTH),
     **dict.fromkeys([torch.cat, torch.concat, torch.concatenate],

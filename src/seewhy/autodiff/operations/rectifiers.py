@@ -1,6 +1,6 @@
-"""Rectifiers: they pass positive values. "relu" without, "clipped relu" with a ceiling.
+"""Rectifiers: "relu", and "clipped relu", which also has an upper bound.
 
-With bounds other than zero the same functions are no rectifiers, but "elementwise".
+The same functions with a lower bound other than zero are not rectifiers but "elementwise".
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""Which torch functions need no rule, so that those without one can be named.
+"""Which torch functions need no rule; any other function without a rule can then be reported.
 
-A function that is linear in what depends on the picture passes relevance and multipliers by plain
-differentiation. One that selects (sorting, the median, a maximum with its indices) does so for
-relevance; a comparison of two forwards may select differently, and its residual tells.
+The gradient of a function that is linear in the tensors which depend on the picture propagates
+relevance and multipliers correctly. The same holds for the relevance of functions that select
+values (sorting, the median, a maximum with its indices); the two forward passes of DeepLIFT may
+select differently, which shows in the residual.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from seewhy.autodiff.operations.base import depends
 
-# Views, selections by position, sums and averages, resampling, and what changes nothing.
+# Views, selections by position, sums and averages, resampling, and functions without an effect.
 _LINEAR = frozenset({
     "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "permute",
     "transpose", "t", "adjoint", "swapaxes", "swapdims", "movedim", "moveaxis", "squeeze",
@@ -61,7 +62,7 @@ _SELECTING = frozenset({
 
 
 def without_rule(func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
-    """The name of a function that no rule is known for and that is not linear, else None."""
+    """Return the name of a function that has no known rule and is not linear, else None."""
     name = _name(func)
     if name in _LINEAR or name in _SELECTING:
         return None
@@ -71,7 +72,7 @@ def without_rule(func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> str 
 
 
 def _depending(values: tuple | list) -> int:
-    """How many tensors among the arguments depend on the picture; lists count as one."""
+    """Count the arguments that depend on the picture; a list of tensors counts as one."""
     return sum(
         depends(v) or (isinstance(v, tuple | list) and _depending(v) > 0)
         for v in values
@@ -80,7 +81,7 @@ def _depending(values: tuple | list) -> int:
 
 
 def _name(func: Callable) -> str:
-    """Without module, overload, underscores and the name of the property that is read."""
+    """Return a function's name without overload and underscores; for a property, its name."""
     name = getattr(func, "__name__", type(func).__name__)
     if name in ("__get__", "__set__"):
         name = getattr(getattr(func, "__self__", None), "__name__", name)

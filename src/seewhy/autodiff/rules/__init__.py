@@ -1,8 +1,8 @@
-"""Rule sets: how a recorded operation pulls a cotangent back.
+"""Rule sets: how cotangents are propagated backwards through recorded operations.
 
 A rule is a function of the recorded operation and the cotangent of its output; it returns
-one cotangent per input. A rule set names the kinds of operation that have a rule of their
-own; every other operation is differentiated as usual.
+one cotangent per input. A rule set maps kinds of operation to rules; every other operation is
+differentiated as usual.
 """
 
 from seewhy.autodiff.rules.base import GRADIENT, Rule, Rules

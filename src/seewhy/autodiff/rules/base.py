@@ -1,4 +1,4 @@
-"""What a rule set is."""
+"""The `Rules` class: a named set of backward rules."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Rule = Callable[[Operation, Tensor], tuple[Tensor | None, ...]]
 class Rules:
     """A named rule set: `by_kind` maps a kind of operation to its rule.
 
-    `reads_input`: kinds whose rule reads the input where a backward could do without it.
+    `reads_input`: kinds whose rule needs the input, although the plain backward pass does not.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Rules:
     reads_input: frozenset[str] = frozenset()
 
     def for_kind(self, kind: str) -> Rule:
-        """The rule for operations of this kind: the gradient where none is given."""
+        """Return the rule for operations of this kind; by default the gradient."""
         return self.by_kind.get(kind, Operation.gradient)
 
 
@@ -31,5 +31,5 @@ GRADIENT = Rules("gradient")
 
 
 def stabilised(values: Tensor, epsilon: float) -> Tensor:
-    """Values moved away from zero by epsilon, for use as divisors; zero counts as positive."""
+    """Move values away from zero by epsilon, for use as divisors; zero counts as positive."""
     return torch.where(values < 0, values - epsilon, values + epsilon)

@@ -1,6 +1,6 @@
-"""Composites: which LRP rule for which linear operation.
+"""Composites: which LRP rule applies to which linear operation.
 
-A composite is a list of (condition, rule); the first condition that holds decides. To make one:
+A composite is a list of (condition, rule) pairs; the first condition that holds applies. Example:
 
     composite("mine", [
         (reads_picture, flat()),
@@ -9,8 +9,8 @@ A composite is a list of (condition, rule); the first condition that holds decid
         (always, epsilon()),
     ])
 
-Every other operation (norms, activations, attention, gates) follows `others.RELEVANCE`.
-Named as in Kohlbrenner et al. 2020, arXiv 1910.09840, and Montavon et al. 2019 (LRP: an overview).
+Every other operation (norms, activations, attention, gates) uses `others.RELEVANCE`.
+Names follow Kohlbrenner et al. 2020, arXiv 1910.09840, and Montavon et al. 2019 (LRP: an overview).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,27 +36,30 @@ Condition = Callable[[Linear], bool]
 
 
 def always(operation: Linear) -> bool:
-    """Every linear operation."""
+    """Match every linear operation."""
     return True
 
 
 def is_convolution(operation: Linear) -> bool:
-    """Convolutions and transposed convolutions."""
+    """Match convolutions and transposed convolutions."""
     return operation.type == "convolution"
 
 
 def reads_picture(operation: Linear) -> bool:
-    """The first linear operation on a way from the pixels."""
+    """Match the first linear operation on any path from the pixels."""
     return operation.reads_picture
 
 
 def in_layer(pattern: str) -> Condition:
-    """Layers by name, as in "features.0" or "layer4*" (the module that owns the weight)."""
+    """Match layers by name or pattern, such as "features.0" or "layer4*".
+
+    The name is that of the module that owns the weight.
+    """
     return lambda operation: operation.layer is not None and fnmatchcase(operation.layer, pattern)
 
 
 def at_depth(first: int, last: int) -> Condition:
-    """Linear operations by depth: the first from the picture on has depth 1."""
+    """Match linear operations whose depth is in [first, last]; those nearest the pixels have 1."""
     return lambda operation: first <= operation.depth <= last
 
 
@@ -65,7 +68,7 @@ def composite(
     choices: Sequence[tuple[Condition, Rule]],
     others: Mapping[str, Rule] = RELEVANCE,
 ) -> Rules:
-    """A rule set that chooses the rule of each linear operation; the gradient where none holds."""
+    """Build a rule set that selects a rule per linear operation; the gradient if none matches."""
 
     def linear(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         assert isinstance(operation, Linear)
@@ -77,19 +80,19 @@ def composite(
 
 @cache
 def epsilon_everywhere(small: float = STABILISER) -> Rules:
-    """The epsilon rule for every linear operation."""
+    """Use the epsilon rule for every linear operation."""
     return composite("epsilon", [(always, epsilon(small))])
 
 
 @cache
 def epsilon_plus(small: float = STABILISER) -> Rules:
-    """z+ for convolutions, epsilon for dense layers."""
+    """Use z+ for convolutions, and epsilon for dense layers."""
     return composite("epsilon-plus", [(is_convolution, z_plus(small)), (always, epsilon(small))])
 
 
 @cache
 def epsilon_plus_flat(small: float = STABILISER) -> Rules:
-    """As epsilon-plus, with the flat rule where the picture is read."""
+    """Use epsilon-plus, with the flat rule for the first layer."""
     return composite(
         "epsilon-plus-flat",
         [(reads_picture, flat(small)), (is_convolution, z_plus(small)), (always, epsilon(small))],
@@ -98,7 +101,7 @@ def epsilon_plus_flat(small: float = STABILISER) -> Rules:
 
 @cache
 def epsilon_alpha2_beta1(small: float = STABILISER) -> Rules:
-    """alpha-beta with 2 and 1 for convolutions, epsilon for dense layers."""
+    """Use alpha-beta (alpha 2, beta 1) for convolutions, and epsilon for dense layers."""
     return composite(
         "epsilon-alpha2-beta1",
         [(is_convolution, alpha_beta(2, 1, small)), (always, epsilon(small))],
@@ -107,7 +110,7 @@ def epsilon_alpha2_beta1(small: float = STABILISER) -> Rules:
 
 @cache
 def epsilon_alpha2_beta1_flat(small: float = STABILISER) -> Rules:
-    """As epsilon-alpha2-beta1, with the flat rule where the picture is read."""
+    """Use epsilon-alpha2-beta1, with the flat rule for the first layer."""
     return composite(
         "epsilon-alpha2-beta1-flat",
         [
@@ -120,7 +123,10 @@ def epsilon_alpha2_beta1_flat(small: float = STABILISER) -> Rules:
 
 @cache
 def epsilon_gamma_box(strength: float = 0.25, small: float = STABILISER) -> Rules:
-    """gamma for convolutions, epsilon for dense layers, z-box where the picture alone is read."""
+    """Use gamma for convolutions, epsilon for dense layers, and z-box for the first convolutions.
+
+    These are the convolutions that no other linear operation precedes: they have a `prefix`.
+    """
     first: Condition = lambda op: is_convolution(op) and op.prefix is not None  # noqa: E731
     return composite(
         "epsilon-gamma-box",

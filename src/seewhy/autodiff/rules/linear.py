@@ -1,23 +1,23 @@
 """Layer-wise relevance propagation (LRP) through a linear operation z = W x + b.
 
-Relevance travels as R = x * g: the cotangent g of a tensor times the tensor. Then everything
-that is linear without a weight (sums, concatenation, pools, up-sampling, views) shares relevance
-out in proportion when it is merely differentiated, and an epsilon of zero makes the whole of LRP
-the gradient times the input. A rule gets the cotangent of z and returns that of x:
+Relevance is represented as R = x * g: a tensor times its cotangent g. With this representation the
+plain gradient of linear operations without weights (sums, concatenation, pooling, up-sampling,
+views) already distributes relevance proportionally, and LRP with epsilon = 0 is gradient times
+input. A rule receives the cotangent of z and returns the cotangent of x:
 
     epsilon     W^T (R / (z + eps))                                   with R = z * g
     gamma       as epsilon with W + gamma W+ where z > 0, W + gamma W- where z < 0
     z+          positive contributions (w x)+ only
     alpha-beta  alpha times the positive contributions, minus beta times the negative
-    w-square    R shared out by w^2;    flat: evenly;    z-box: w x - w+ low - w- high
+    w-square    R distributed by w^2;   flat: evenly;    z-box: w x - w+ low - w- high
 
 Bach et al. 2015 (PLOS ONE 10:e0130140: epsilon, alpha-beta, flat); Montavon et al. 2017,
 arXiv 1512.02479 (z+, w-square, z-box); Montavon et al. 2019 (LRP: an overview, gamma).
-Denominators are moved away from zero by the stabiliser; the bias takes part in z and keeps its
-share, which is entered into the books. A rule costs at most one more forward and two
-transposed operations (z-box, for the first layer, two and three), since negative contributions are
-what the positive leave over; only in half precision, where little would be left but rounding, each
-is computed by itself.
+Denominators are moved away from zero by the stabiliser. The bias is part of z and absorbs its share
+of relevance, which is recorded in the ledger. A rule costs at most one extra forward and two
+transposed operations (z-box, for the first layer, two and three), because negative contributions
+are computed as total minus positive. In half precision that difference would be mostly rounding
+error, so there both are computed separately.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ LinearRule = Callable[[Linear, Tensor], Tensor]
 
 
 def epsilon(epsilon: float = STABILISER) -> Rule:
-    """Relevance in proportion to contributions; small outputs are absorbed by epsilon."""
+    """Distribute relevance in proportion to contributions; epsilon damps small outputs."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
         z = op.z
@@ -46,7 +46,7 @@ def epsilon(epsilon: float = STABILISER) -> Rule:
 
 
 def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
-    """Contributions of the output's own sign count 1 + gamma times."""
+    """Weight contributions of the same sign as the output by 1 + gamma."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
         if not _nonnegative(op.input):
@@ -61,7 +61,7 @@ def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
         down = relevance * (z < 0)
         if not bool(down.any()):  # a rectifier follows
             return transposed(up)
-        # W + gamma W- = (2 + gamma) W - (W + gamma W+), also of the outputs.
+        # W + gamma W- = (2 + gamma) W - (W + gamma W+), and likewise for the outputs.
         down = down / stabilised((2 + gamma) * z - boosted, stabiliser)
         op.credit(_boosted(bias, gamma, -1), down)
         return transposed(up - down) + (2 + gamma) * op.transposed(down)
@@ -87,7 +87,7 @@ def _gamma_of_any_input(op: Linear, cotangent: Tensor, gamma: float, stabiliser:
 
 
 def z_plus(stabiliser: float = STABILISER) -> Rule:
-    """Relevance in proportion to positive contributions; to all where none is positive."""
+    """Distribute relevance in proportion to positive contributions, or to all if none is."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
         z, above = op.z, _clamped(op.bias, 1)
@@ -95,7 +95,7 @@ def z_plus(stabiliser: float = STABILISER) -> Rule:
         positive = _with_bias(op, positive, above)
         relevance = z * cotangent
         s = relevance / (positive + stabiliser)
-        if bool(torch.where(z < 0, cotangent, 0).any()):  # a z above 0 has positive contributions
+        if bool(torch.where(z < 0, cotangent, 0).any()):  # z > 0 implies a positive one
             none = is_none(positive, z)
             if bool((none & (relevance != 0)).any()):
                 s = torch.where(none, 0, s)
@@ -110,9 +110,9 @@ def z_plus(stabiliser: float = STABILISER) -> Rule:
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0, stabiliser: float = STABILISER) -> Rule:
-    """alpha times the positive contributions minus beta times the negative; alpha - beta = 1.
+    """Distribute alpha R to positive contributions and -beta R to negative; alpha - beta = 1.
 
-    Where there are only positive or only negative contributions, those get all.
+    Outputs that have contributions of one sign only distribute all relevance to those.
     """
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
@@ -132,17 +132,20 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, stabiliser: float = STABIL
 
 
 def w_square(stabiliser: float = STABILISER) -> Rule:
-    """Relevance in proportion to squared weights, whatever the input."""
+    """Distribute relevance in proportion to squared weights, regardless of the input."""
     return _regardless_of_input(torch.square, stabiliser)
 
 
 def flat(stabiliser: float = STABILISER) -> Rule:
-    """Relevance shared out evenly over what an output reads."""
+    """Distribute relevance evenly over all inputs that an output reads."""
     return _regardless_of_input(torch.ones_like, stabiliser)
 
 
 def z_box(low: Tensor | float, high: Tensor | float, stabiliser: float = STABILISER) -> Rule:
-    """For inputs between `low` and `high` (broadcast with the input): w x - w+ low - w- high."""
+    """Distribute relevance by w x - w+ low - w- high, for inputs between `low` and `high`.
+
+    Both bounds are broadcast with the input.
+    """
 
     def ends(op: Linear) -> tuple[Tensor, Tensor]:
         x = op.input
@@ -153,10 +156,10 @@ def z_box(low: Tensor | float, high: Tensor | float, stabiliser: float = STABILI
 
 
 def pixel_box(low: float = 0.0, high: float = 1.0, stabiliser: float = STABILISER) -> Rule:
-    """The z-box of pixels between `low` and `high`, carried to where the picture is read.
+    """Apply the z-box rule with the input range that pixels between `low` and `high` produce.
 
-    For operations that have a `prefix`. Normalisation, padding, resizing and the like before them
-    are taken into account.
+    The operation must have a `prefix`, which accounts for normalisation, padding, resizing and
+    similar operations before it.
     """
 
     def ends(op: Linear) -> tuple[Tensor, Tensor]:
@@ -191,7 +194,7 @@ def _regardless_of_input(of_weight: Callable[[Tensor], Tensor], stabiliser: floa
 
 
 def for_linear(rule: LinearRule) -> Rule:
-    """A rule of the one input of a linear operation as a rule of any operation."""
+    """Turn a rule for linear operations (one input) into a rule for any operation."""
 
     def for_operation(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         assert isinstance(operation, Linear)
@@ -204,9 +207,9 @@ def for_linear(rule: LinearRule) -> Rule:
 
 
 def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The sum of positive contributions (w x)+, and the rule's way back through them, over x.
+    """Return the sum of positive contributions (w x)+, and its transposed operation divided by x.
 
-    With a `sign` of -1 those of the negated weight, (-w x)+.
+    With `sign` -1 the weight is negated: (-w x)+.
     """
     weight, x = op.weight if sign > 0 else -op.weight, op.input
     if _nonnegative(x):
@@ -230,9 +233,10 @@ def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor],
 def _parts(
     op: Linear, above: Tensor | None, below: Tensor | None
 ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """The sums of positive and of negative contributions, each with its part of the bias.
+    """Return the sums of positive and of negative contributions, each with its part of the bias.
 
-    And the way back: through the positive contributions for the first, the negative for the second.
+    The third value is the transposed operation: it takes one tensor for the positive and one for
+    the negative contributions.
     """
     positive, share_positive = positive_part(op)
     positive = _with_bias(op, positive, above)
@@ -248,12 +252,12 @@ def _parts(
 
 
 def _is_coarse(op: Linear) -> bool:
-    """Half precision: a difference of sums may be all rounding, so each sum is made by itself."""
+    """Return whether the precision is half: differences of sums may be pure rounding error."""
     return op.y.dtype.itemsize < 4
 
 
 def is_none(part: Tensor, whole: Tensor) -> Tensor:
-    """Where a part of the contributions is nothing but rounding."""
+    """Return a mask of outputs where a partial sum of contributions is zero up to rounding."""
     rounding = 16 * torch.finfo(part.dtype).eps if part.dtype.itemsize >= 4 else 0
     return part.abs() <= rounding * whole.abs()
 
@@ -275,10 +279,10 @@ def _boosted(bias: Tensor | None, gamma: float, sign: int) -> Tensor | None:
 
 
 def _as_cotangent(op: Linear, relevance: Tensor) -> Tensor:
-    """Relevance that is no multiple of x, as a cotangent.
+    """Convert relevance that does not vanish with x to a cotangent, by dividing by x.
 
-    Where the picture is read it goes straight to the pixels, also to those that are zero. Elsewhere
-    zeros pass nothing on, and what they would get is entered into the books.
+    Operations with a `prefix` assign it directly to the pixels instead, so that zero pixels keep
+    theirs. In deeper layers, inputs of zero cannot pass relevance on; it is credited to constants.
     """
     if op.prefix is not None:
         on_pixels, of_constants = op.prefix.on_pixels(relevance)

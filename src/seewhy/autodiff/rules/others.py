@@ -1,17 +1,17 @@
-"""How relevance R = x * g passes what is not linear: one table for LRP and excitation backprop.
+"""Relevance rules (R = x * g) for nonlinear operations, shared by LRP and excitation backprop.
 
-    batch norm   part of the linear operation that it alone reads, else affine
-    norm         the standard deviation held fixed (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
+    batch norm   folded into the preceding linear operation, else affine
+    norm         the standard deviation is constant (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
     activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clamps, powers, roots)
-    product      half of R for each factor; all of it for the factor that a gate scales
-    quotient     the divisor held fixed
-    softmax      Taylor: R = x * gradient; what is left over is entered into the books
-    variance     half the gradient: a square passes on twice what it gets
-    shift        a term or token that does not depend on the picture keeps its share
+    product      half of R to each factor; with a gate, all of it to the other factor
+    quotient     the divisor is constant
+    softmax      Taylor: R = x * gradient; the remainder is recorded in the ledger
+    variance     half of the gradient, because a square would double the relevance
+    shift        a term or token that does not depend on the picture absorbs its share
 
 AttnLRP, Achtibat et al. 2024, arXiv 2402.05602 (softmax, products, norms, activations);
-gates take nothing: Arras et al. 2017, arXiv 1706.07206. Rectifiers, sums, pools, views need no
-rule: differentiating them passes R on.
+gates receive no relevance: Arras et al. 2017, arXiv 1706.07206. Rectifiers, sums, pooling and views
+need no rule: their gradient already propagates R.
 """
 
 import torch
@@ -26,12 +26,12 @@ Pulled = tuple[Tensor | None, ...]
 
 
 def taylor(operation: Operation, cotangent: Tensor) -> Pulled:
-    """The gradient; what is constant in the first-order expansion is credited to constants."""
+    """Return the gradient; the constant term of the Taylor expansion is credited to constants."""
     return _credited(operation, cotangent, operation.gradient(cotangent))
 
 
 def batch_norm(operation: Operation, cotangent: Tensor) -> Pulled:
-    """Left to the linear operation before it, as one with it; affine where there is none."""
+    """Pass the cotangent to the preceding linear operation, which includes it; else affine."""
     linear = operation.makers[0] if operation.makers else None
     if isinstance(linear, Linear):
         linear.send(operation.ledger, cotangent)
@@ -43,7 +43,7 @@ def batch_norm(operation: Operation, cotangent: Tensor) -> Pulled:
 
 
 def held(operation: Operation, cotangent: Tensor) -> Pulled:
-    """The gradient of the function with its measurements of the input held fixed."""
+    """Return the gradient with statistics of the input (norm, divisor) held constant."""
     function = operation.function.held
     assert function is not None
     pulled = operation.recomputed(lambda *x: function(*x, **operation.arguments), cotangent)
@@ -51,7 +51,7 @@ def held(operation: Operation, cotangent: Tensor) -> Pulled:
 
 
 def activation(operation: Operation, cotangent: Tensor) -> Pulled:
-    """g y / x; what is made of zero, as by a sigmoid, is a constant."""
+    """Return g y / x; where x = 0, y (0.5 for a sigmoid) is credited to constants."""
     (x,), y = operation.x, operation.y
     zero = x == 0
     if bool(zero.any()):
@@ -60,12 +60,12 @@ def activation(operation: Operation, cotangent: Tensor) -> Pulled:
 
 
 def halved(operation: Operation, cotangent: Tensor) -> Pulled:
-    """Half the gradient of a quadratic function: x * gradient is twice its value."""
+    """Return half the gradient of a quadratic function, since x * gradient is twice its value."""
     return tuple(None if p is None else p / 2 for p in operation.gradient(cotangent))
 
 
 def product(operation: Operation, cotangent: Tensor) -> Pulled:
-    """All to the factor that a gate scales; else half to each."""
+    """Give all relevance to the factor that is not a gate; without a gate, half to each."""
     pulled = operation.gradient(cotangent)
     gates = [maker is not None and is_gate(maker) for maker in operation.makers]
     if any(gates) and not all(gates):
@@ -74,14 +74,14 @@ def product(operation: Operation, cotangent: Tensor) -> Pulled:
 
 
 def is_gate(operation: Operation) -> bool:
-    """Whether what it puts out scales and carries no evidence: sigmoids, reciprocals, 1 / root."""
+    """Return whether the output is only a scale factor: of a sigmoid, reciprocal or 1 / root."""
     exponent = operation.arguments.get("exponent", 0)
     divides = isinstance(exponent, int | float) and exponent < 0
     return operation.function.pure in GATES or divides
 
 
 def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
-    """Credit constants with what comes in and does not go out: y g - sum of x g."""
+    """Credit constants with the relevance that the inputs do not receive: y g - sum of x g."""
     with torch.no_grad():
         operation.ledger.credit((operation.y * cotangent).nan_to_num(0, 0, 0))
         for x, p in zip(operation.x, pulled, strict=True):

@@ -1,4 +1,4 @@
-"""Deconvnet and guided backpropagation: two other ways through a rectifier.
+"""Deconvnet and guided backpropagation: two modified backward rules for rectifiers.
 
 For y = relu(x) and the cotangent g of y:
 
@@ -14,12 +14,12 @@ from seewhy.autodiff.rules.base import Rules
 
 
 def deconvnet(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-    """Rectify the cotangent and forget where the forward was positive."""
+    """Rectify the cotangent, regardless of where the input was positive."""
     return (cotangent.clamp(min=0),)
 
 
 def guided(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradient of a rectified cotangent."""
+    """Rectify the cotangent, then apply the ordinary gradient."""
     return operation.gradient(cotangent.clamp(min=0))
 
 

@@ -1,22 +1,22 @@
-"""DeepLIFT's rescale rule: what a change of the output owes to each change of the inputs.
+"""DeepLIFT's rescale rule: distributes a change of the output over the changes of the inputs.
 
-Two forwards are compared, of the picture (x, y) and of a reference (x0, y0). The cotangent that a
-rule passes on is a *multiplier* m, so chosen that nothing is lost on the way:
+Two forward passes are compared, of the picture (x, y) and of a reference (x0, y0). The cotangent
+that a rule returns is a *multiplier* m that conserves the total:
 
     sum over inputs of m * (x - x0)  =  cotangent * (y - y0)
 
-    elementwise   (y - y0) / (x - x0), the gradient where the two hardly differ
-    maximum       a rise goes to where the maximum is, a fall to where it was
+    elementwise   (y - y0) / (x - x0); the gradient where the two hardly differ
+    maximum       a rise goes to the current maximum, a fall to the maximum of the reference
     product       a b - a0 b0 = (a - a0) (b + b0) / 2 + (b - b0) (a + a0) / 2
-    quotient      y = a / b as the product y b = a, solved for y - y0
+    quotient      y = a / b, written as the product y b = a and solved for y - y0
     softmax       y = exp(x - l), l = log sum exp x: exp is elementwise with slope k; as the y sum
                   to one before and after, l - l0 = sum of k (x - x0) / sum of k
-    norm          a quotient: (x - mean) / sqrt(mean square + eps), the root and square elementwise
+    norm          a quotient: (x - mean) / sqrt(mean square + eps), root and square elementwise
 
-Every line is an exact finite difference and becomes the derivative when x0 comes near x. Of the
-ways to write one, these keep multipliers small where a reference is nearly constant: a quotient
-divides by the mean of b and b0, not by each. Linear operations need no rule: their gradient has
-the property.
+Every line is an exact finite difference and tends to the derivative as x0 tends to x. Among several
+exact forms, these keep multipliers small for a nearly constant reference: a quotient divides by the
+mean of b and b0, not by each of them. Linear operations need no rule: their gradient conserves the
+total.
 
 Avanti Shrikumar, Peyton Greenside, Anshul Kundaje 2017, arXiv 1704.02685 (elementwise).
 """
@@ -32,18 +32,18 @@ from seewhy.autodiff.rules.base import Rule, Rules
 from seewhy.errors import NotApplicable
 
 Pulled = tuple[Tensor | None, ...]
-# Operation, cotangent, and x0 and y0 for each picture.
+# Called with the operation, the cotangent, and x0 and y0 for each picture.
 ComparingRule = Callable[[Operation, Tensor, tuple[Tensor, ...], Tensor], Pulled]
 
 
 OTHER_OPERATIONS = (
-    "the network runs other operations on the reference than on the pictures, so the two cannot "
-    "be compared; try another baseline, or one picture at a time"
+    "the network runs different operations on the reference than on the pictures, so the two "
+    "cannot be compared; try another baseline, or one picture at a time"
 )
 
 
 def comparing(rule: ComparingRule) -> Rule:
-    """A rule that is also given what the operation read and put out for the reference."""
+    """Decorate a rule that also takes the operation's inputs and output for the reference."""
 
     def for_operation(operation: Operation, cotangent: Tensor) -> Pulled:
         with torch.no_grad():
@@ -57,28 +57,28 @@ def comparing(rule: ComparingRule) -> Rule:
 
 
 def beside(reference: Tensor, pictures: Tensor) -> Tensor:
-    """The values of one reference for each picture of a batch; those of a batch as they are.
+    """Repeat the values of one reference for each picture of a batch; a batch is unchanged.
 
-    Where a network folds something into the batch (windows, heads), pictures are the outer index.
-    Raises NotApplicable where the shapes tell that the two cannot be compared.
+    If a network folds other axes into the batch (windows, heads), pictures are the outer index.
+    Raises NotApplicable if the shapes cannot be matched.
     """
     if reference.shape == pictures.shape:
         return reference
-    one, many = reference.shape, pictures.shape
-    axes = [i for i, sizes in enumerate(zip(one, many, strict=False)) if sizes[0] != sizes[1]]
-    if len(one) == len(many) and len(axes) == 1 and many[axes[0]] % one[axes[0]] == 0:
+    old, new = reference.shape, pictures.shape
+    axes = [i for i, sizes in enumerate(zip(old, new, strict=False)) if sizes[0] != sizes[1]]
+    if len(old) == len(new) and len(axes) == 1 and new[axes[0]] % old[axes[0]] == 0:
         (axis,) = axes
-        times = many[axis] // one[axis]
-        of_each = reference.unsqueeze(axis).expand(*one[:axis], times, *one[axis:])
-        return of_each.flatten(axis, axis + 1)
+        times = new[axis] // old[axis]
+        repeated = reference.unsqueeze(axis).expand(*old[:axis], times, *old[axis:])
+        return repeated.flatten(axis, axis + 1)
     raise NotApplicable(OTHER_OPERATIONS)
 
 
 @comparing
 def elementwise(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """The slope of the chord."""
+    """Multiply by the slope of the chord between (x0, y0) and (x, y)."""
     (x,), (x0_,) = op.x, x0
-    # Of a smaller difference more than half the digits are rounding.
+    # In a smaller difference more than half of the digits are rounding error.
     differs = (x - x0_).abs() > _half_the_digits(x) * torch.maximum(x.abs(), x0_.abs())
     chord = torch.where(differs, cotangent * (op.y - y0) / (x - x0_), 0)
     (tangent,) = op.gradient(torch.where(differs, 0, cotangent))
@@ -88,9 +88,9 @@ def elementwise(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Te
 
 @comparing
 def extremum(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """All to one input: of a maximum to that which is it now, or which was it before a fall.
+    """Give everything to one input: the current maximum, or after a fall the reference's maximum.
 
-    An input that was it and still is goes first: a flat reference has many maxima.
+    An input that is the maximum in both is preferred, because a flat reference has many maxima.
     """
     now, before = _Choice(op, op.x), _Choice(op, x0)
     change = tuple(a - b for a, b in zip(op.x, x0, strict=True))
@@ -105,7 +105,7 @@ def extremum(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tenso
 
 
 class _Choice:
-    """Which of its inputs each maximum is: a linear map, and the way back."""
+    """Which input each maximum selects, as a linear map and its transpose."""
 
     def __init__(self, op: Operation, inputs: Sequence[Tensor]):
         with torch.enable_grad():
@@ -117,23 +117,23 @@ class _Choice:
             )
 
     def chosen(self, values: Sequence[Tensor]) -> Tensor:
-        """Of values of the inputs' shapes, those at the places of the maxima."""
+        """Select, from values of the inputs' shapes, those at the positions of the maxima."""
         return torch.autograd.grad(self._back, self._shares, values, retain_graph=True)[0]
 
     def share(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Values of the output's shape, added up at the places of the maxima."""
+        """Scatter values of the output's shape to the positions of the maxima, adding them up."""
         return torch.autograd.grad(self._output, self._inputs, values, retain_graph=True)
 
 
 @comparing
 def half_way(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """The gradient at (x + x0) / 2: exact for what is bilinear or quadratic."""
+    """Use the gradient at (x + x0) / 2, which is exact for bilinear and quadratic functions."""
     return _pulled_half_way(op, cotangent, x0)
 
 
 @comparing
 def quotient(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """As y b = a; where b changes its sign as the product of a and one over b."""
+    """Solve y b = a for the change of y; if b changes its sign, use the product a * (1 / b)."""
     (a, b), (a0, b0) = op.x, x0
     same_sign = b * b0 > 0
     passed = cotangent * torch.where(same_sign, 2 / (b + b0), (1 / b + 1 / b0) / 2)
@@ -145,7 +145,7 @@ def quotient(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tenso
 
 @comparing
 def softmax(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """k g - k (sum of k g) / (sum of k)."""
+    """Compute k g - k (sum of k g) / (sum of k), with k the slope of the exponential."""
     dim = _softmax_dim(op)
     slope = _slope_of_exp(op.x[0], x0[0], op.y, y0, dim)
     passed = slope * cotangent
@@ -154,7 +154,7 @@ def softmax(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor
 
 @comparing
 def log_softmax(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """g - k (sum of g) / (sum of k)."""
+    """Compute g - k (sum of g) / (sum of k), with k the slope of the exponential."""
     dim = _softmax_dim(op)
     slope = _slope_of_exp(op.x[0], x0[0], op.y.exp(), y0.exp(), dim)
     share = slope / slope.sum(dim, keepdim=True)
@@ -167,16 +167,16 @@ def _softmax_dim(op: Operation) -> int:
 
 
 def _slope_of_exp(x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, dim: int) -> Tensor:
-    """(y - y0) / (log y - log y0) of two softmaxes; y where they hardly differ."""
+    """Compute (y - y0) / (log y - log y0) for two softmaxes; y where they hardly differ."""
     change = F.log_softmax(x, dim, dtype=y.dtype) - F.log_softmax(x0, dim, dtype=y.dtype)
-    # Not so where both are masked: infinity less infinity is no number.
+    # False where both are masked, because infinity minus infinity is NaN.
     differs = change.abs() > _half_the_digits(y)
     return torch.where(differs, (y - y0) / change, y)
 
 
 @comparing
 def norm(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """A quotient of the centred input and the root of its mean square."""
+    """Treat a norm as the centred input divided by the root of its mean square."""
     arguments = op.arguments
     if not arguments.get("use_input_stats", True):
         return op.gradient(cotangent)
@@ -199,7 +199,7 @@ def norm(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -
 
 
 def _measured_together(op: Operation) -> tuple[int, ...]:
-    """The input's shape with all that has one standard deviation in the last axis."""
+    """The input's shape, with all values that share a standard deviation in the last axis."""
     shape, arguments = op.x[0].shape, op.arguments
     if "normalized_shape" in arguments:
         return (*shape[: len(shape) - len(arguments["normalized_shape"])], -1)
@@ -207,7 +207,7 @@ def _measured_together(op: Operation) -> tuple[int, ...]:
 
 
 def _over_input(op: Operation, weight: Tensor) -> Tensor:
-    """The weight of a norm, so shaped that it broadcasts with the input."""
+    """Reshape the weight of a norm so that it broadcasts with the input."""
     if "normalized_shape" in op.arguments:
         return weight
     return weight.view(-1, *[1] * (op.x[0].ndim - 2))
@@ -215,7 +215,7 @@ def _over_input(op: Operation, weight: Tensor) -> Tensor:
 
 @comparing
 def euclidean(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tensor) -> Pulled:
-    """|x| - |x0| = (x - x0) (x + x0) / (|x| + |x0|), summed."""
+    """Use |x| - |x0| = sum of (x - x0) (x + x0) / (|x| + |x0|)."""
     both = op.y + y0
     passed = torch.where(both == 0, 0, cotangent / both)
     return _pulled_half_way(op, passed, x0, torch.square)
