@@ -26,7 +26,7 @@ from seewhy.show.figure_grid import (
     write_title,
 )
 from seewhy.show.overlay import rgb
-from seewhy.show.text import number
+from seewhy.show.text import number, scale_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,5 +88,6 @@ def _caption(panel: Panel, columns: int) -> list[str]:
     first = panel.explanations[0]
     alone = len(panel.explanations) == 1 and len(first) == 1
     texts = [caption(first) if alone else first.provenance.model]
+    texts += [scale_text()]
     texts += [f"skipped {name}: {reason}" for name, reason in panel.skipped]
     return [line for text in texts for line in textwrap.wrap(text, 46 * columns)]

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seewhy.show.colour import Range, colours, normalise
+from seewhy.show.colour import colours, normalise
 from seewhy.show.drawing import Drawing
 from seewhy.show.encoding import TINY
 from seewhy.show.text import number, remarks
@@ -113,7 +113,7 @@ def draw_map(
         write_below(axes, "\n".join(found))
         return
     bar = grid.axes(line, column, grid.image_height + 0.06, 0.06, narrow=0.1)
-    _colour_bar(bar, drawing.span, signed)
+    _colour_bar(bar, drawing, signed)
     if found:
         bar.set_xlabel(found[0], fontsize=6.5, color=FAINT, labelpad=1)
 
@@ -137,16 +137,17 @@ def write_beside(
     )
 
 
-def _colour_bar(axes: "Axes", span: Range, signed: bool) -> None:
+def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
     """A slim bar of the colours with the values at its ends, and zero where it lies between."""
+    span = drawing.span
     values = torch.linspace(span.low, span.high, 256, dtype=torch.float64)
     strip = colours(normalise(values, span, signed), signed).T[None].numpy()
     axes.imshow(strip, aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
-    ticks: list[tuple[float, float, Literal["left", "center", "right"]]]
-    ticks = [(0.0, span.low, "left"), (1.0, span.high, "right")]
+    ticks: list[tuple[float, str, Literal["left", "center", "right"]]]
+    ticks = [(0.0, drawing.ends[0], "left"), (1.0, drawing.ends[1], "right")]
     if span.low < 0 < span.high:
-        ticks.append((-span.low / (span.high - span.low), 0.0, "center"))
-    axes.set_xticks([place for place, _, _ in ticks], [number(value) for _, value, _ in ticks])
+        ticks.append((-span.low / (span.high - span.low), number(0.0), "center"))
+    axes.set_xticks([place for place, _, _ in ticks], [label for _, label, _ in ticks])
     for label, (_, _, side) in zip(axes.get_xticklabels(), ticks, strict=True):
         label.set_horizontalalignment(side)
     axes.set_yticks([])
