@@ -24,13 +24,8 @@ from seewhy.support.files import atomic_write
 SIZE = 256  # of the rendered pictures; the model resizes them like anybody's photographs
 SEED = 20  # of the scenes among which those that the mark fools are looked for
 METHODS = [
-    "grad-cam",
-    "layer-cam",
-    "cam",
-    "fullgrad",
-    "integrated-gradients",
-    "smoothgrad",
-    "guided-backprop",
+    *("grad-cam", "layer-cam", "cam", "fullgrad"),
+    *("integrated-gradients", "smoothgrad", "guided-backprop"),
 ]
 WINDOW = {"window": 48, "stride": 24}  # of occlusion on photographs: a good fifth of a side
 # Of the photographs those that ImageNet has classes for, and the classes that are right.

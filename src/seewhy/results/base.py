@@ -5,6 +5,7 @@ A result that is defined in `x.py` has a module `x_view.py` beside it with these
     figure(result)   a matplotlib figure
     text(result)     a few plain lines
     data(result)     numbers and text that JSON can hold
+    image(result)    the figure as a Pillow image; without it, matplotlib paints it
     page(result)     an HTML page; without it, the figure and the text make one
 
 They are found by the module's name when they are called, so that a result knows neither
@@ -24,6 +25,7 @@ from seewhy.results.formats import DECODERS, ENCODERS
 from seewhy.support.files import write_by_suffix
 
 IMAGES = (".png", ".jpg", ".svg", ".pdf")
+PIXELS = (".png", ".jpg")
 ARCHIVES = tuple(DECODERS)
 SUFFIXES = (*IMAGES, ".html", ".json", *ARCHIVES)  # what every result can be saved as
 # Who packs and unpacks an archive of each format; found by name, like the views.
@@ -88,7 +90,9 @@ class Result:
         return import_module(RENDERING).notebook(self.show(), self.summary())
 
     def _image(self, suffix: str, options: Mapping[str, Any]) -> bytes:
-        return import_module(RENDERING).image_bytes(self.show(**options), suffix)
+        paint = getattr(view(self), "image", None) if suffix in PIXELS else None
+        drawn = paint(self, **options) if paint else self.show(**options)
+        return import_module(RENDERING).image_bytes(drawn, suffix)
 
     def _page(self, options: Mapping[str, Any]) -> str:
         page = getattr(view(self), "page", None)

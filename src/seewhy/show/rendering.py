@@ -5,6 +5,8 @@ import warnings
 from html import escape
 from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
 from seewhy.show.encoding import png_uri
 
 if TYPE_CHECKING:
@@ -24,9 +26,13 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}</style></head>
 """
 
 
-def image_bytes(figure: "Figure", suffix: str, dpi: int = 150) -> bytes:
-    """The figure as the bytes of a .png, .jpg, .svg or .pdf file."""
+def image_bytes(figure: "Figure | Image", suffix: str, dpi: int = 150) -> bytes:
+    """The figure as the bytes of a .png, .jpg, .svg or .pdf file; an image as .png or .jpg."""
     buffer = io.BytesIO()
+    if isinstance(figure, Image):
+        kind = {".png": "PNG", ".jpg": "JPEG"}[suffix]
+        figure.save(buffer, kind, dpi=(dpi, dpi), quality=92, compress_level=4)
+        return buffer.getvalue()
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the file is still good.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
