@@ -7,7 +7,7 @@ import torch
 
 import seewhy
 from seewhy.attribution.conclusions import conclusions, shared_top
-from seewhy.attribution.families import FAMILIES, OTHERS, by_family, leading
+from seewhy.attribution.families import FAMILIES, OTHERS, by_family, in_turns
 from seewhy.attribution.report import Chapter, report_html
 
 
@@ -62,7 +62,13 @@ def test_every_method_has_one_family():
 def test_the_first_look_is_at_several_families(explanation, slope):
     names = ["cam", "my-own", "gradient", "grad-cam", "occlusion"]
     made = [with_map(explanation[0], slope, name) for name in names]
-    assert [e.method for e in leading(made)] == ["grad-cam", "occlusion", "gradient"]
+    assert [e.method for e in in_turns(made)] == [
+        "grad-cam",
+        "occlusion",
+        "gradient",
+        "my-own",
+        "cam",
+    ]
     assert [e.method for e in by_family(made)[OTHERS]] == ["my-own"]
 
 

@@ -72,8 +72,10 @@ def test_it_says_what_it_found(kind: str):
     assert len(result.summary().splitlines()) >= 2
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert len(repr(result)) < 400, "a result introduces itself on a screen"
+    assert "\n" not in repr(result)
     shown = result._repr_html_()
     assert "data:image/" in shown
+    assert "<b>result</b>" in shown
     assert "http" not in re.sub(r"base64,[\w+/=]+", "", shown)
 
 

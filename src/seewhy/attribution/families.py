@@ -38,10 +38,8 @@ def by_family(explanations: Sequence[Explanation]) -> dict[str, list[Explanation
     return {title: group for title, group in ordered.items() if group}
 
 
-def leading(explanations: Sequence[Explanation], count: int = 3) -> list[Explanation]:
-    """The first methods to look at, of as many families as there are."""
+def in_turns(explanations: Sequence[Explanation]) -> list[Explanation]:
+    """The first method of every family, then the second of every family, and so on."""
     families = list(by_family(explanations).values())
-    turns = [
-        group[turn] for turn in range(len(explanations)) for group in families if turn < len(group)
-    ]
-    return turns[:count]
+    turns = range(max(map(len, families), default=0))
+    return [group[turn] for turn in turns for group in families if turn < len(group)]

@@ -18,7 +18,7 @@ from seewhy.attribution.explanation_text import (
     smoothing_text,
     source_name,
 )
-from seewhy.attribution.families import by_family, leading
+from seewhy.attribution.families import by_family, in_turns
 from seewhy.errors import SeewhyError
 from seewhy.images import View
 from seewhy.show.colour import CLIP, PEDESTAL, Range, colours
@@ -27,6 +27,8 @@ from seewhy.show.encoding import TINY, data_uri
 from seewhy.show.overlay import rgb
 from seewhy.show.text import brief_place_text, number, range_text, remarks
 from seewhy.support.files import write_bytes
+
+FIRST_LOOK = 3  # methods that are seen at once; the others unfold
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def _chapter(chapter: Chapter) -> dict[str, Any]:
 def _picture(panel: Panel, index: int, right: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """What the template needs for one picture: the original, predictions, a card per method."""
     first = panel.explanations[0]
-    first_look = leading(panel.explanations)
-    rest = [e for e in panel.explanations if e not in first_look]
+    ordered = in_turns(panel.explanations)
+    first_look, rest = ordered[:FIRST_LOOK], ordered[FIRST_LOOK:]
     known = right.get(source_name(first, index))
     original, view = first.batch.pictures[index], first.batch.views[index]
     target = first.target_names[index]

@@ -87,7 +87,8 @@ class Result:
         return found
 
     def _repr_html_(self) -> str:
-        return import_module(RENDERING).notebook(self.show(), self.summary())
+        draw = getattr(view(self), "image", view(self).figure)
+        return import_module(RENDERING).notebook(self, draw(self), self.summary())
 
     def _image(self, suffix: str, options: Mapping[str, Any]) -> bytes:
         paint = getattr(view(self), "image", None) if suffix in PIXELS else None
