@@ -2,20 +2,32 @@
 
 from pathlib import Path
 
-import seewhy
-from seewhy.images import Picture
-from seewhy.scenes import examples, render
+from PIL import Image
 
-METHODS = "gradient,smoothgrad,integrated-gradients,guided-backprop,cam,grad-cam,layer-cam,fullgrad"
+import seewhy
+from seewhy.attribution.figure import image
+from seewhy.images import Picture, load_picture
+from seewhy.scenes import examples, render
+from seewhy.sources.photographs import photographs
+
+METHODS = "grad-cam,integrated-gradients,smoothgrad,guided-backprop"
 HERE = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """A panel of methods on one rendered scene."""
+    """Methods on a photograph by a network of ImageNet, and on a rendered scene by a small one."""
+    (cat,) = [p.path for p in photographs() if p.name == "cat"]
+    photograph = Picture(load_picture(cat).pixels, "chelsea.png (CC0, Stéfan van der Walt)")
     factors = dict(examples(10))["heart"]
-    picture = Picture(render(factors, 256).pixels[0], "a rendered scene")
-    panel = seewhy.compare("scenes", picture, METHODS)
-    panel.save(HERE / "compare.png")
+    scene = Picture(render(factors, 256).pixels[0], "a rendered scene")
+    rows = [
+        image(seewhy.compare("efficientnet-lite0", photograph, METHODS)),
+        image(seewhy.compare("scenes", scene, METHODS)),
+    ]
+    both = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    both.paste(rows[0], (0, 0))
+    both.paste(rows[1], (0, rows[0].height))
+    both.save(HERE / "compare.png", optimize=True)
 
 
 if __name__ == "__main__":

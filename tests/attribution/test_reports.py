@@ -119,11 +119,12 @@ def test_the_frame_is_where_the_model_looks(source):
 
 def test_tiny_pictures_are_stored_exactly(page, panel):
     from seewhy.attribution.drawing import draw
+    from seewhy.attribution.families import in_turns
 
     overlay = next(i for i in page.all("img") if i.get("class") == "overlay")
     content = base64.b64decode(overlay["src"].partition(",")[2])
     stored = Image.open(io.BytesIO(content)).convert("RGB")
-    want = (draw(panel.explanations[0]).overlay * 255).round().byte().permute(1, 2, 0)
+    want = (draw(in_turns(panel.explanations)[0]).overlay * 255).round().byte().permute(1, 2, 0)
     assert stored.tobytes() == want.numpy().tobytes()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import pkgutil
+import re
 from functools import cache
 
 import pytest
@@ -71,8 +72,11 @@ def test_it_says_what_it_found(kind: str):
     assert len(result.summary().splitlines()) >= 2
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert len(repr(result)) < 400, "a result introduces itself on a screen"
+    assert "\n" not in repr(result)
     shown = result._repr_html_()
-    assert "data:image/png;base64," in shown and "http" not in shown
+    assert "data:image/" in shown
+    assert "<b>result</b>" in shown
+    assert "http" not in re.sub(r"base64,[\w+/=]+", "", shown)
 
 
 @each_kind

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from seewhy.attribution.explanation import Panel
 from seewhy.attribution.report import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -52,6 +53,27 @@ def test_no_page_scrolls_sideways(visit, width):
     page = visit(width)
     page.locator("details").first.evaluate("d => d.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_choice_stands_beside_its_words_on_a_telephone(visit):
+    labels = visit(360).locator(".switch label")
+    for i in range(labels.count()):
+        lines = labels.nth(i).evaluate("l => l.getBoundingClientRect().height")
+        assert lines < 30
+
+
+def test_further_methods_are_there_on_demand_and_without_a_script(browser, panel, tmp_path):
+    many = Panel(panel.explanations * 3, panel.skipped)
+    report([many], tmp_path / "many.html")
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((tmp_path / "many.html").as_uri())
+    first = page.locator("article").first
+    hidden = first.locator(".more .card")
+    assert first.locator(".first .card").count() == 3 and hidden.count() == 3
+    assert not hidden.first.is_visible()
+    first.locator(".more > summary").click()
+    assert hidden.first.is_visible()
+    page.close()
 
 
 def test_the_switch_shows_maps_alone_and_the_picture(visit):

@@ -69,7 +69,8 @@ def test_nan_is_grey_and_shape_comes_first(colours):
 
 
 @given(maps)
-def test_scale_of_signed_maps_has_zero_in_the_middle(values):
+def test_scale_of_maps_with_both_signs_has_zero_in_the_middle(values):
+    values[0, :2] = 1, -1
     low, high = scale(torch.from_numpy(values), signed=True)
     assert low == -high <= 0
     assert high <= np.abs(values).max()
@@ -79,6 +80,7 @@ def test_scale_of_signed_maps_has_zero_in_the_middle(values):
 
 @given(maps)
 def test_scale_of_other_maps_has_zero_at_the_bottom(values):
+    values[0, 0] = 0
     low, high = scale(torch.from_numpy(np.abs(values)), signed=False)
     assert low == 0 <= high <= np.abs(values).max()
     low, high = scale(torch.from_numpy(values), signed=False)
@@ -98,14 +100,30 @@ def test_a_few_extremes_do_not_darken_the_rest():
     heatmap = torch.linspace(0, 1, 10_000).reshape(100, 100)
     heatmap[0, 0] = 1e6
     assert 0.98 < scale(heatmap, signed=False).high < 1.0
-    assert 0.98 < scale(-heatmap, signed=True).high < 1.0
+    assert -1.0 < scale(-heatmap, signed=True).low < -0.98
 
 
 def test_a_map_with_one_strong_pixel_is_not_called_empty():
     heatmap = torch.zeros(100, 100)
     heatmap[3, 4] = 2.5
     assert scale(heatmap, signed=False) == Range(0.0, 2.5)
-    assert scale(heatmap, signed=True) == Range(-2.5, 2.5)
+    assert scale(heatmap, signed=True) == Range(0.0, 2.5)
+    assert scale(-heatmap, signed=True) == Range(-2.5, 0.0)
+
+
+@pytest.mark.parametrize(("signed", "sign"), [(False, 1), (True, 1), (True, -1)])
+def test_what_all_places_share_has_no_colour(signed, sign):
+    pedestal = torch.full((40, 40), 5.0)
+    pedestal[10:20, 10:20] = 6.0
+    shown = normalise(sign * pedestal, scale(sign * pedestal, signed), signed)
+    assert shown[12, 12] == sign
+    assert shown[30, 30] == 0
+
+
+def test_a_signed_map_without_negative_values_uses_all_of_its_orange():
+    heatmap = torch.linspace(0, 1, 400).reshape(20, 20)
+    shown = normalise(heatmap, scale(heatmap, signed=True), signed=True)
+    assert shown.min() == 0 and shown.max() == 1
 
 
 @pytest.mark.parametrize("signed", [False, True])

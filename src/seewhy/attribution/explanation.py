@@ -182,6 +182,12 @@ class Panel(Result):
     explanations: tuple[Explanation, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: the methods, and how many were skipped."""
+        skipped = f"; {len(self.skipped)} skipped" if self.skipped else ""
+        models = dict.fromkeys(e.provenance.model for e in self)
+        return f"Panel({', '.join([e.method for e in self])}{skipped}; {', '.join(models)})"
+
     def __len__(self) -> int:
         return len(self.explanations)
 

@@ -90,11 +90,11 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
     return f"{percent(abs(float(explanation.residual[index])))} missing from the promised sum"
 
 
-def cost_text(cost: Cost) -> str:
-    """The passes per picture and the seconds of the batch."""
+def cost_text(cost: Cost, count: int = 1) -> str:
+    """The passes per picture, and the seconds of all, or per picture if there are `count`."""
     parts = [f"{_count(cost.forwards, 'forward')}, {_count(cost.backwards, 'backward')}"]
     parts += [f"{cost.shared:g} of them shared"] if cost.shared else []
-    parts += [f"{cost.seconds:.2g} s"] if cost.seconds else []
+    parts += [f"{cost.seconds / count:.2g} s"] if cost.seconds else []
     return " · ".join(parts)
 
 

@@ -6,12 +6,12 @@ from seewhy.attribution.archive import pack
 from seewhy.attribution.drawing import as_panel
 from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.attribution.explanation_text import summary, target_text
-from seewhy.attribution.figure import figure
+from seewhy.attribution.figure import figure, image
 from seewhy.attribution.report import report_html
 from seewhy.show.jsonable import jsonable
 from seewhy.show.statistics import statistics
 
-__all__ = ["data", "figure", "pack", "page", "readable", "target_text", "text"]
+__all__ = ["data", "figure", "image", "pack", "page", "readable", "target_text", "text"]
 
 
 def text(result: Explanation | Panel) -> str:

@@ -5,7 +5,9 @@ How they are laid out and drawn is in `seewhy.show.figure_grid`.
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from PIL.Image import Image
 
 from seewhy.attribution.drawing import as_panel, draw
 from seewhy.attribution.explanation import Explanation, Panel
@@ -21,12 +23,10 @@ from seewhy.show.figure_grid import (
     IMAGE_WIDTH,
     FigureGrid,
     clip,
-    draw_map,
-    write_below,
-    write_title,
 )
 from seewhy.show.overlay import rgb
-from seewhy.show.text import number
+from seewhy.show.pixel_grid import PixelGrid
+from seewhy.show.text import number, scale_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +39,18 @@ def figure(thing: Explanation | Panel) -> "Figure":
 
     More than four maps wrap below. Methods that were skipped are listed at the caption, with why.
     """
+    return _filled(FigureGrid, thing).figure
+
+
+def image(thing: Explanation | Panel) -> Image:
+    """The figure as pixels, without matplotlib's time."""
+    return _filled(PixelGrid, thing).canvas
+
+
+Grid = TypeVar("Grid", FigureGrid, PixelGrid)
+
+
+def _filled(kind: type[Grid], thing: Explanation | Panel) -> Grid:
     panel = as_panel(thing)
     first = panel.explanations[0]
     lines_each = math.ceil(len(panel.explanations) / MOST_ABREAST)
@@ -46,26 +58,36 @@ def figure(thing: Explanation | Panel) -> "Figure":
     caption = _caption(panel, columns=1 + per_row)
     height, width = first.heatmap.shape[1:]
     headers = [HEADER] * (len(first) * lines_each)
-    grid = FigureGrid(1 + per_row, headers, IMAGE_WIDTH * height / width, len(caption))
+    grid = kind(1 + per_row, headers, IMAGE_WIDTH * height / width, len(caption))
     for index in range(len(first)):
         _draw_picture(grid, first, index, line=index * lines_each)
         for place, explanation in enumerate(panel.explanations):
             line, column = divmod(place, per_row)
-            _draw_map(grid, explanation, index, index * lines_each + line, 1 + column)
+            small = layer_text(explanation) or smoothing_text(explanation)
+            where = index * lines_each + line, 1 + column
+            drawing = draw(explanation, index)
+            grid.map(drawing, explanation.signed, *where, explanation.method, small)
     grid.write_caption(caption)
-    return grid.figure
+    return grid
 
 
-def _draw_picture(grid: FigureGrid, explanation: Explanation, index: int, line: int) -> None:
+def _draw_picture(
+    grid: FigureGrid | PixelGrid, explanation: Explanation, index: int, line: int
+) -> None:
     """The picture as the model saw it, with the predicted class above and its name below."""
     name, value = explanation.top(1)[index][0]
-    axes = grid.image(rgb(explanation.batch.pixels[index].detach().cpu()), line, 0)
     said = f"= {number(value)}" if explanation.raw else f"{value:.2f}"
-    write_title(axes, f"{clip(name, 33 - len(said))} {said}", _what_is_first(explanation))
-    caption = [source_name(explanation, index)]
+    below = [source_name(explanation, index)]
     if explanation.logits[index].argmax() != explanation.target[index]:
-        caption.append(f"explained: {target_text(explanation, index)}")
-    write_below(axes, "\n".join(clip(text, 44) for text in caption))
+        below.append(f"explained: {target_text(explanation, index)}")
+    grid.picture(
+        rgb(explanation.batch.pixels[index].detach().cpu()),
+        line,
+        0,
+        f"{clip(name, 33 - len(said))} {said}",
+        _what_is_first(explanation),
+        "\n".join(clip(text, 44) for text in below),
+    )
 
 
 def _what_is_first(explanation: Explanation) -> str:
@@ -74,19 +96,11 @@ def _what_is_first(explanation: Explanation) -> str:
     return "highest score" if explanation.logits.shape[1] > 1 else "score"
 
 
-def _draw_map(
-    grid: FigureGrid, explanation: Explanation, index: int, line: int, column: int
-) -> None:
-    """A map over its picture, with the method's name above."""
-    small = layer_text(explanation) or smoothing_text(explanation)
-    drawing = draw(explanation, index)
-    draw_map(grid, drawing, explanation.signed, line, column, explanation.method, small)
-
-
 def _caption(panel: Panel, columns: int) -> list[str]:
     """The caption, and the skipped methods with their reasons."""
     first = panel.explanations[0]
     alone = len(panel.explanations) == 1 and len(first) == 1
     texts = [caption(first) if alone else first.provenance.model]
+    texts += [scale_text()]
     texts += [f"skipped {name}: {reason}" for name, reason in panel.skipped]
     return [line for text in texts for line in textwrap.wrap(text, 46 * columns)]

@@ -1,11 +1,13 @@
 """A report to read and to hand on: one HTML file that loads nothing from elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seewhy.attribution.conclusions import conclusions
 from seewhy.attribution.drawing import as_panel, draw
 from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.attribution.explanation_text import (
@@ -14,18 +16,37 @@ from seewhy.attribution.explanation_text import (
     layer_text,
     residual_text,
     smoothing_text,
+    source_name,
 )
+from seewhy.attribution.families import by_family, in_turns
 from seewhy.errors import SeewhyError
 from seewhy.images import View
-from seewhy.show.colour import Range, colours
+from seewhy.show.colour import CLIP, PEDESTAL, Range, colours
+from seewhy.show.drawing import Drawing
 from seewhy.show.encoding import TINY, data_uri
 from seewhy.show.overlay import rgb
 from seewhy.show.text import brief_place_text, number, range_text, remarks
 from seewhy.support.files import write_bytes
 
+FIRST_LOOK = 3  # methods that are seen at once; the others unfold
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Panels under a heading of their own.
+
+    - `lead`: a paragraph under the heading. - `right`: by the name of a picture, the classes that
+      are right for it; where none of them is predicted, the picture is marked as wrong.
+    """
+
+    panels: Sequence[Explanation | Panel]
+    title: str = ""
+    lead: str = ""
+    right: Mapping[str, Collection[str]] = field(default_factory=dict)
+
 
 def report(
-    panels: Sequence[Explanation | Panel],
+    panels: Sequence[Explanation | Panel | Chapter],
     path: str | Path,
     title: str | None = None,
     lead: str | None = None,
@@ -38,7 +59,7 @@ def report(
 
 
 def report_html(
-    panels: Sequence[Explanation | Panel],
+    panels: Sequence[Explanation | Panel | Chapter],
     title: str | None = None,
     lead: str | None = None,
 ) -> str:
@@ -46,7 +67,8 @@ def report_html(
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    whole = [as_panel(panel) for panel in panels]
+    chapters = [p if isinstance(p, Chapter) else Chapter([p]) for p in panels]
+    whole = [as_panel(panel) for chapter in chapters for panel in chapter.panels]
     explanations = [e for panel in whole for e in panel.explanations]
     if not explanations:
         raise SeewhyError("expected at least one explanation to report on, came none")
@@ -70,25 +92,37 @@ def report_html(
         style=inline("report.css"),
         script=inline("report.js"),
         bars={
-            "sequential": _gradient(0.0, signed=False),
-            "diverging": _gradient(-1.0, signed=True),
+            "sequential": _gradient(0, 1, signed=False),
+            "diverging": _gradient(-1, 1, signed=True),
+            "for": _gradient(0, 1, signed=True),
+            "against": _gradient(-1, 0, signed=True),
         },
+        clip=f"{CLIP:g}th",
+        pedestal=f"{PEDESTAL:g}th",
         methods=list(dict.fromkeys(e.method for e in explanations)),
         # Of several questions about a picture each has its place, and the picture is still one.
         count=len({id(p) for panel in whole for e in panel for p in e.batch.pictures}),
-        pictures=[
-            _picture(panel, index)
-            for panel in whole
-            if panel.explanations
-            for index in range(len(panel.explanations[0]))
-        ],
+        chapters=[_chapter(chapter) for chapter in chapters],
         provenance=_provenance(explanations),
     )
 
 
-def _picture(panel: Panel, index: int) -> dict[str, Any]:
+def _chapter(chapter: Chapter) -> dict[str, Any]:
+    panels = [as_panel(panel) for panel in chapter.panels]
+    pictures = [
+        _picture(panel, index, chapter.right)
+        for panel in panels
+        for index in range(len(panel.explanations[0]))
+    ]
+    return {"title": chapter.title, "lead": chapter.lead, "pictures": pictures}
+
+
+def _picture(panel: Panel, index: int, right: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """What the template needs for one picture: the original, predictions, a card per method."""
     first = panel.explanations[0]
+    ordered = in_turns(panel.explanations)
+    first_look, rest = ordered[:FIRST_LOOK], ordered[FIRST_LOOK:]
+    known = right.get(source_name(first, index))
     original, view = first.batch.pictures[index], first.batch.views[index]
     target = first.target_names[index]
     return {
@@ -103,9 +137,21 @@ def _picture(panel: Panel, index: int) -> dict[str, Any]:
         "target": target,
         "model": first.provenance.model,
         "top": _top(first, index),
-        "cards": [_card(e, index) for e in panel.explanations],
+        "wrong": _wrong(first, index, known) if known else "",
+        "conclusions": [_unbroken(text) for text in conclusions(panel.explanations, index)],
+        "cards": [_card(e, index) for e in first_look],
+        "rest_count": len(rest),
+        "rest": {
+            title: [_card(e, index) for e in group] for title, group in by_family(rest).items()
+        },
         "skipped": panel.skipped,
     }
+
+
+def _wrong(explanation: Explanation, index: int, right: Collection[str]) -> str:
+    """What the model should have said; empty where it says so."""
+    said = explanation.top(1)[index][0][0]
+    return "" if said in right else f"Wrong answer: {said} instead of {' or '.join(right)}."
 
 
 def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
@@ -141,7 +187,7 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
         "values": range_text(numbers, explanation.signed),
         "where": brief_place_text(numbers),
         "residual": residual_text(explanation, index),
-        "cost": cost_text(explanation.cost),
+        "cost": cost_text(explanation.cost, len(explanation)) + " a picture",
         "display": smoothing_text(explanation),
     }
     return {
@@ -149,8 +195,8 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
         "about": explanation.provenance.question,
         "overlay": data_uri(drawing.overlay),
         "map": data_uri(drawing.map),
-        "bar": "diverging" if explanation.signed else "sequential",
-        "ticks": _ticks(drawing.span),
+        "bar": _bar(drawing.span, explanation.signed),
+        "ticks": _ticks(drawing),
         "facts": {name: _unbroken(text) for name, text in facts.items() if text},
         "remarks": remarks(numbers),
         "notes": explanation.notes,
@@ -162,12 +208,20 @@ def _unbroken(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _ticks(span: Range) -> list[str]:
+def _bar(span: Range, signed: bool) -> str:
+    """Which colours the map uses."""
+    if not signed:
+        return "sequential"
+    return "diverging" if span.low < 0 < span.high else "for" if span.high > 0 else "against"
+
+
+def _ticks(drawing: Drawing) -> list[str]:
     """The labels under a colour bar; none where the map is empty."""
+    span = drawing.span
     if span.low == span.high:
         return []
-    middle = [number(0.0)] if span.low == -span.high else []
-    return [number(span.low), *middle, number(span.high)]
+    low, high = drawing.ends
+    return [low, number(0.0), high] if span.low == -span.high else [low, high]
 
 
 def _frame(view: View) -> dict[str, str] | None:
@@ -185,9 +239,9 @@ def _frame(view: View) -> dict[str, str] | None:
     return {side: f"{share:.3%}" for side, share in shares.items()}
 
 
-def _gradient(low: float, signed: bool) -> str:
-    """The colour map as a CSS gradient from `low` to 1."""
-    stops = (colours(torch.linspace(low, 1, 33), signed) * 255).round().int().T.tolist()
+def _gradient(low: float, high: float, signed: bool) -> str:
+    """The colour map as a CSS gradient from `low` to `high`."""
+    stops = (colours(torch.linspace(low, high, 33), signed) * 255).round().int().T.tolist()
     return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in stops)})"
 
 

@@ -5,6 +5,7 @@ A result that is defined in `x.py` has a module `x_view.py` beside it with these
     figure(result)   a matplotlib figure
     text(result)     a few lines of plain text
     data(result)     numbers and strings that JSON can represent
+    image(result)    the figure as a Pillow image; optional, the default is drawn by matplotlib
     page(result)     an HTML page; optional, the default shows the figure and the text
 
 The view is imported by name when it is needed, so that results depend neither on matplotlib nor
@@ -24,6 +25,7 @@ from seewhy.results.formats import DECODERS, ENCODERS
 from seewhy.support.files import write_by_suffix
 
 IMAGES = (".png", ".jpg", ".svg", ".pdf")
+PIXELS = (".png", ".jpg")
 ARCHIVES = tuple(DECODERS)
 SUFFIXES = (*IMAGES, ".html", ".json", *ARCHIVES)  # every result can be saved as these
 # The module that packs and unpacks each archive format; imported by name, like the views.
@@ -85,10 +87,13 @@ class Result:
         return result
 
     def _repr_html_(self) -> str:
-        return import_module(RENDERING).notebook(self.show(), self.summary())
+        draw = getattr(view(self), "image", view(self).figure)
+        return import_module(RENDERING).notebook(self, draw(self), self.summary())
 
     def _image(self, suffix: str, options: Mapping[str, Any]) -> bytes:
-        return import_module(RENDERING).image_bytes(self.show(**options), suffix)
+        paint = getattr(view(self), "image", None) if suffix in PIXELS else None
+        drawn = paint(self, **options) if paint else self.show(**options)
+        return import_module(RENDERING).image_bytes(drawn, suffix)
 
     def _page(self, options: Mapping[str, Any]) -> str:
         page = getattr(view(self), "page", None)

@@ -24,6 +24,9 @@ DARKEST, LIGHTEST = 8.0, 76.0
 FOR_HUE, FOR_CHROMA = 62.0, 54.0
 AGAINST_HUE, AGAINST_CHROMA = 240.0, 40.0
 
+CLIP = 99.5  # percentile at which the colours end; a few extreme values would darken all others
+PEDESTAL = 5.0  # percentile at which the colours of a map without zero begin
+
 WHITE_D65 = (0.95047, 1.0, 1.08883)
 XYZ_TO_LINEAR_RGB = (
     (3.2404542, -1.5371385, -0.4985314),
@@ -39,18 +42,26 @@ class Range(NamedTuple):
     high: float
 
 
-def scale(heatmap: Float[Tensor, "*shape"], signed: bool, percentile: float = 99.5) -> Range:
+def scale(heatmap: Float[Tensor, "*shape"], signed: bool, percentile: float = CLIP) -> Range:
     """The range of one picture's map that the colours span, robust to a few extreme values.
 
-    Signed maps get (-m, m), with m the percentile of |value|. Others get (0, m), or (-n, m)
-    where they hold negative values. NaN and infinities do not count; a map that is zero or
-    without finite values gets (0, 0).
+    Signed maps with both signs get (-m, m), with m the percentile of |value|; unsigned maps get
+    (-n, m). A map whose values are all above zero starts at a low percentile of its own, not at
+    zero, since what all places share tells none of them apart; likewise below zero if signed.
+    NaN and infinities do not count; a map that is zero or without finite values gets (0, 0).
     """
     values = heatmap.detach().cpu().double().numpy().ravel()
     values = values[np.isfinite(values)]
+    if not values.size:
+        return Range(0.0, 0.0)
+    if values.min() > 0:
+        return Range(*(float(v) for v in np.percentile(values, [PEDESTAL, percentile])))
+    if signed and values.max() < 0:
+        return Range(*(float(v) for v in np.percentile(values, [100 - percentile, 100 - PEDESTAL])))
     if signed:
         widest = _robust_maximum(np.abs(values), percentile)
-        return Range(-widest, widest)
+        # One-sided at zero: half of the colours would never be used.
+        return Range(-widest if values.min() < 0 else 0.0, widest if values.max() > 0 else 0.0)
     low = _robust_maximum(-values, percentile)
     return Range(-low if low else 0.0, _robust_maximum(values, percentile))
 
@@ -58,8 +69,6 @@ def scale(heatmap: Float[Tensor, "*shape"], signed: bool, percentile: float = 99
 def _robust_maximum(values: np.ndarray, percentile: float) -> float:
     """The percentile of `values` above zero; the maximum where so few are that it is zero."""
     positive = values.clip(min=0)
-    if not positive.size:
-        return 0.0
     return float(np.percentile(positive, percentile) or positive.max())
 
 
@@ -68,13 +77,18 @@ def normalise(
 ) -> Float[Tensor, "*shape"]:
     """Values on the scale of the colours: [-1, 1] where signed, else [0, 1]; NaN where not finite.
 
-    Values beyond `span` are drawn at its ends.
+    Values beyond `span` are drawn at its ends. A signed span on one side of zero uses that side's
+    colours alone.
     """
     values = heatmap.double().where(heatmap.isfinite(), torch.nan)
-    zero, width = (0.0, span.high) if signed else (span.low, span.high - span.low)
+    width = span.high - span.low
     if width == 0:
         return (values * 0).float()
-    return (values.clamp(span.low, span.high).sub(zero) / width).float()
+    values = values.clamp(span.low, span.high)
+    if signed and span.low < 0 < span.high:
+        return (values / span.high).float()
+    zero = span.high if signed and span.high <= 0 else span.low
+    return ((values - zero) / width).float()
 
 
 def sequential(values: Float[Tensor, "*shape"]) -> Float[Tensor, "3 *shape"]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from seewhy.show.colour import Range, scale
 from seewhy.show.overlay import map_only, overlay, rgb, smooth
 from seewhy.show.statistics import Statistics, statistics
+from seewhy.show.text import number
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Drawing:
     span: Range
     sigma: float
     statistics: Statistics
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The values at the two ends of the colours, marked where values lie beyond them."""
+        low = "≤ " if self.statistics.minimum < self.span.low else ""
+        high = "≥ " if self.statistics.maximum > self.span.high else ""
+        return low + number(self.span.low), high + number(self.span.high)
 
 
 def draw_over(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seewhy.show.colour import Range, colours, normalise
+from seewhy.show.colour import colours, normalise
 from seewhy.show.drawing import Drawing
 from seewhy.show.encoding import TINY
 from seewhy.show.text import number, remarks
@@ -26,11 +26,14 @@ IMAGE_WIDTH = 2.4
 HEADER, FOOTER = 0.44, 0.42
 GAP, MARGIN = 0.16, 0.12
 LINE = 0.16
+BAR_BELOW, BAR_HEIGHT, BAR_NARROW = 0.06, 0.06, 0.1  # the colour bar under a map
+
+Tick = tuple[float, str, Literal["left", "center", "right"]]
 
 
 @dataclass
-class FigureGrid:
-    """Places axes in inches on a grid of cells: header, image, footer.
+class Layout:
+    """Places cells in inches on a grid: header, image, footer.
 
     `headers` holds the height of each line's header.
     """
@@ -41,20 +44,32 @@ class FigureGrid:
     foot_lines: int
 
     def __post_init__(self) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         below = self.image_height + FOOTER
         self.tops = [sum(self.headers[: i + 1]) + i * below for i in range(len(self.headers))]
         self.width = 2 * MARGIN + self.columns * (IMAGE_WIDTH + GAP) - GAP
         self.height = self.tops[-1] + below + (self.foot_lines + 0.5) * LINE
+
+    def corner(self, line: int, column: int) -> tuple[float, float]:
+        """The top left of an image, from the top left of the whole."""
+        return MARGIN + column * (IMAGE_WIDTH + GAP), self.tops[line]
+
+
+@dataclass
+class FigureGrid(Layout):
+    """Places axes of a matplotlib figure."""
+
+    def __post_init__(self) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        super().__post_init__()
         self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
         FigureCanvasAgg(self.figure)
 
     def axes(self, line: int, column: int, below: float, height: float, narrow: float = 0.0):
         """Axes `below` inches under the image's top, `narrow` inches less on either side."""
-        left = MARGIN + column * (IMAGE_WIDTH + GAP) + narrow
-        bottom = self.height - self.tops[line] - below - height
+        left, top = self.corner(line, column)
+        left, bottom = left + narrow, self.height - top - below - height
         width = IMAGE_WIDTH - 2 * narrow
         box = (
             left / self.width,
@@ -75,6 +90,26 @@ class FigureGrid:
         )
         axes.set_axis_off()
         return axes
+
+    def picture(
+        self,
+        image: Float[Tensor, "3 height width"],
+        line: int,
+        column: int,
+        title: str,
+        small: str,
+        below: str = "",
+    ) -> None:
+        """An image with a title above and words below."""
+        axes = self.image(image, line, column)
+        write_title(axes, title, small)
+        write_below(axes, below)
+
+    def map(
+        self, drawing: Drawing, signed: bool, line: int, column: int, title: str, small: str
+    ) -> None:
+        """A map over its picture; see `draw_map`."""
+        draw_map(self, drawing, signed, line, column, title, small)
 
     def write_caption(self, lines: Sequence[str]) -> None:
         """Lines at the caption of the grid."""
@@ -112,8 +147,8 @@ def draw_map(
     if drawing.span.low == drawing.span.high:
         write_below(axes, "\n".join(found))
         return
-    bar = grid.axes(line, column, grid.image_height + 0.06, 0.06, narrow=0.1)
-    _colour_bar(bar, drawing.span, signed)
+    bar = grid.axes(line, column, grid.image_height + BAR_BELOW, BAR_HEIGHT, BAR_NARROW)
+    _colour_bar(bar, drawing, signed)
     if found:
         bar.set_xlabel(found[0], fontsize=6.5, color=FAINT, labelpad=1)
 
@@ -137,17 +172,23 @@ def write_beside(
     )
 
 
-def _colour_bar(axes: "Axes", span: Range, signed: bool) -> None:
+def ticks(drawing: Drawing) -> list[Tick]:
+    """The labels of a colour bar, with their places along it from 0 to 1."""
+    (low, high), (first, last) = drawing.span, drawing.ends
+    ends: list[Tick] = [(0.0, first, "left"), (1.0, last, "right")]
+    zero: list[Tick] = [(-low / (high - low), number(0.0), "center")] if low < 0 < high else []
+    return ends + zero
+
+
+def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
     """A slim bar of the colours with the values at its ends, and zero where it lies between."""
+    span = drawing.span
     values = torch.linspace(span.low, span.high, 256, dtype=torch.float64)
     strip = colours(normalise(values, span, signed), signed).T[None].numpy()
     axes.imshow(strip, aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
-    ticks: list[tuple[float, float, Literal["left", "center", "right"]]]
-    ticks = [(0.0, span.low, "left"), (1.0, span.high, "right")]
-    if span.low < 0 < span.high:
-        ticks.append((-span.low / (span.high - span.low), 0.0, "center"))
-    axes.set_xticks([place for place, _, _ in ticks], [number(value) for _, value, _ in ticks])
-    for label, (_, _, side) in zip(axes.get_xticklabels(), ticks, strict=True):
+    labels = ticks(drawing)
+    axes.set_xticks([place for place, _, _ in labels], [label for _, label, _ in labels])
+    for label, (_, _, side) in zip(axes.get_xticklabels(), labels, strict=True):
         label.set_horizontalalignment(side)
     axes.set_yticks([])
     axes.tick_params(labelsize=6.5, length=2, width=0.5, pad=1.5, color=FAINT, labelcolor=FAINT)

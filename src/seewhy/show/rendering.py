@@ -5,7 +5,10 @@ import warnings
 from html import escape
 from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
 from seewhy.show.encoding import png_uri
+from seewhy.show.tree import tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +26,27 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}</style></head>
 <pre>{text}</pre></body></html>
 """
 
+# Colours are those of the notebook, whatever its theme; only the figure has a ground of its own.
+NOTEBOOK_STYLE = """<style>
+.seewhy { font: 13px/1.5 system-ui, sans-serif }
+.seewhy img { max-width: 100%; background: white; border-radius: 4px; display: block }
+.seewhy summary { cursor: pointer; padding: 2px 0 }
+.seewhy pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; margin: 2px 0 6px }
+.seewhy .inside { margin-left: 5px; padding-left: 14px; border-left: 1px solid #8886 }
+.seewhy .leaf { padding: 1px 0 1px 14px; overflow-wrap: anywhere }
+.seewhy b { font-weight: 600 }
+.seewhy i { font-style: normal; opacity: .65 }
+.seewhy svg { vertical-align: -2px; margin-left: 6px; opacity: .6 }
+</style>"""
 
-def image_bytes(figure: "Figure", suffix: str, dpi: int = 150) -> bytes:
-    """The figure as the bytes of a .png, .jpg, .svg or .pdf file."""
+
+def image_bytes(figure: "Figure | Image", suffix: str, dpi: int = 150) -> bytes:
+    """The figure as the bytes of a .png, .jpg, .svg or .pdf file; an image as .png or .jpg."""
     buffer = io.BytesIO()
+    if isinstance(figure, Image):
+        kind = {".png": "PNG", ".jpg": "JPEG"}[suffix]
+        figure.save(buffer, kind, dpi=(dpi, dpi), quality=92, compress_level=4)
+        return buffer.getvalue()
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the file is still good.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -34,12 +54,14 @@ def image_bytes(figure: "Figure", suffix: str, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def notebook(figure: "Figure", text: str) -> str:
-    """The figure as an `<img>` for a notebook, with what it says in words behind it."""
+def notebook(result: object, figure: "Figure | Image", text: str) -> str:
+    """For a notebook: the figure, what it says in words, and all that the result holds."""
     image = png_uri(image_bytes(figure, ".png", dpi=110))
     return (
-        f'<img src="{image}" alt="{escape(text)}" style="max-width: 100%">'
-        f"<details><summary>In words</summary><pre>{escape(text)}</pre></details>"
+        f"{NOTEBOOK_STYLE}<div class=seewhy>"
+        f'<img src="{image}" alt="{escape(text)}">'
+        f"<details open><summary>In words</summary><pre>{escape(text)}</pre></details>"
+        f"{tree('result', result)}</div>"
     )
 
 

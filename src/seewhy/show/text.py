@@ -3,6 +3,7 @@
 import math
 
 from seewhy.images import Picture
+from seewhy.show.colour import CLIP, PEDESTAL
 from seewhy.show.statistics import Statistics
 
 
@@ -60,6 +61,14 @@ def brief_place_text(numbers: Statistics) -> str:
     across, down = map(percent, numbers.peak)
     return (
         f"peak {across} across, {down} down; half lies in {percent(numbers.half_area)} of the area"
+    )
+
+
+def scale_text() -> str:
+    """How the colours of a map are scaled, in one line."""
+    return (
+        f"colours end at each map's {CLIP:g}th percentile; "
+        f"of a map without zero they begin at its {PEDESTAL:g}th"
     )
 
 

@@ -24,3 +24,8 @@ for (const radio of document.querySelectorAll("input[name=show]")) {
     for (const stage of document.querySelectorAll(".stage[data-show]")) delete stage.dataset.show;
   });
 }
+
+// A closed part would be missing on paper.
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+});

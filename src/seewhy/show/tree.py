@@ -1,0 +1,92 @@
+"""A value and all that it holds as a tree that folds, in HTML; of tensors what is in them."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seewhy.show.text import number
+
+MOST = 12  # entries of one list or mapping; more are counted
+LETTERS = 100  # of a value on its line
+FEW = 6  # a tensor of so few numbers is written out
+BINS, TALL = 24, 14  # of a histogram: its bars, and its height in pixels
+SAMPLE = 1_000_000  # values that a histogram and a range look at
+
+
+def tree(name: str, value: Any) -> str:
+    """The value under its name, folded; the parts of a part are folded too."""
+    parts = _parts(value)
+    if parts is None:
+        return f"<div class=leaf>{_label(name)} {_line(value)}</div>"
+    inside = "".join(tree(key, part) for key, part in itertools.islice(parts, MOST))
+    size = len(value) if isinstance(value, Mapping | list | tuple) else 0
+    more = f"<div class=leaf>… {size - MOST:,} more</div>" if size > MOST else ""
+    kind = type(value).__name__ + (f", {size:,}" if size else "")
+    summary = f"<summary>{_label(name)} <i>{escape(kind)}</i></summary>"
+    return f"<details>{summary}<div class=inside>{inside}{more}</div></details>"
+
+
+def _parts(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """What the value holds, by name; None of what has a line of its own."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    if isinstance(value, Mapping) and value:
+        return ((str(key), part) for key, part in value.items())
+    plain = str | int | float | bool | None
+    if isinstance(value, list | tuple) and not all(isinstance(part, plain) for part in value):
+        return ((str(i), part) for i, part in enumerate(value))
+    return None
+
+
+def _label(name: str) -> str:
+    return f"<b>{escape(name)}</b>"
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return _tensor(value.detach())
+    if isinstance(value, list | tuple) and len(value) > MOST:
+        text = f"{len(value):,}: {', '.join(map(str, value[:3]))}, …"
+    elif isinstance(value, float):
+        text = number(value)
+    elif callable(value):
+        text = getattr(value, "__name__", type(value).__name__)
+    else:
+        text = str(value) if isinstance(value, str) else repr(value)
+    return escape(text if len(text) <= LETTERS else text[: LETTERS - 1] + "…")
+
+
+def _tensor(values: Tensor) -> str:
+    """Type and shape, and then the numbers themselves, or their range and histogram."""
+    shape = " × ".join(map(str, values.shape)) or "one number"
+    kind = f"<i>{str(values.dtype).removeprefix('torch.')} [{shape}]</i>"
+    flat = values.flatten().cpu()
+    if flat.numel() <= FEW:
+        return f"{kind} {escape(', '.join(number(float(v)) for v in flat))}"
+    flat = flat[:: math.ceil(len(flat) / SAMPLE)].double()
+    finite = flat[flat.isfinite()]
+    missing = len(flat) - len(finite)
+    note = f" · {missing:,} not finite" if missing else ""
+    if not finite.numel():
+        return kind + note
+    low, high = float(finite.min()), float(finite.max())
+    return f"{kind} {number(low)} to {number(high)}{note} {_histogram(finite, low, high)}"
+
+
+def _histogram(finite: Tensor, low: float, high: float) -> str:
+    """Bars as one path of a drawing; a bar that is not empty is at least one pixel high."""
+    if not low < high or not math.isfinite(high - low):
+        return ""
+    counts = torch.histc((finite - low) / (high - low), BINS, 0, 1)
+    heights = (counts / counts.max() * TALL).ceil().int().tolist()
+    bars = "".join(f"M{3 * i},{TALL}v-{h}h2v{h}z" for i, h in enumerate(heights) if h)
+    return (
+        f'<svg width="{3 * BINS}" height="{TALL}" role="img" '
+        f'aria-label="histogram"><path d="{bars}" fill="currentColor"/></svg>'
+    )
