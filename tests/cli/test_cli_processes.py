@@ -91,6 +91,23 @@ def test_a_start_loads_no_more_than_it_needs(here):
     assert not loaded & heavy
 
 
+@pytest.mark.parametrize("word", ["--version", "--help", "-h", "", "expain"])
+def test_help_and_version_come_without_torch(word):
+    code = (
+        "import sys, atexit, seewhy.cli\n"
+        "atexit.register(lambda: print('modules', *sys.modules))\n"
+        f"seewhy.cli.main({[word] if word else []})"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+    )
+    said, _, loaded = done.stdout.partition("modules ")
+    assert done.returncode == (2 if word == "expain" else 0)
+    assert said if word != "expain" else "did you mean explain?" in done.stderr
+    assert "seewhy.cli" in loaded.split()
+    assert not {"torch", "torchvision", "numpy", "PIL"} & set(loaded.split())
+
+
 def test_a_terminal_that_knows_only_ascii(here):
     Path("dog.jpg").rename("Glühwürmchen.jpg")
     words = (*SEEWHY, "explain", "Glühwürmchen.jpg")

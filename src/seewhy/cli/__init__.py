@@ -6,7 +6,8 @@
     seewhy methods | seewhy models | seewhy layers
 
 What a user can mend ends in one line and exit status 2; Ctrl-C ends in status 130, also while
-the libraries are still being loaded, which is why they are loaded inside `_run`.
+the libraries are still being loaded, which is why they are loaded inside `_run`. The version and
+the list of commands come at once, without torch.
 """
 
 import io
@@ -30,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: list[str], debug: bool) -> int:
     if given == ["--version"]:
-        print(__version__)  # at once, without torch
+        print(__version__)  # at once, without cyclopts either
         return 0
     try:
         from seewhy.cli.app import app
 
+        if given and not given[0].startswith("-") and given[0] in app:
+            import seewhy.cli.libraries  # noqa: F401  first, for the garbage collector's sake
         status = app(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return int(status or 0)
@@ -54,17 +57,17 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     """The exit status and what to say about an error."""
     if isinstance(error, KeyboardInterrupt):
         return 130, f"interrupted; {error}" if str(error) else "interrupted"
-    import torch
+    if isinstance(error, SeewhyError):
+        return 2, str(error)
     from cyclopts import CycloptsError
 
     from seewhy.cli.messages import sentence
 
-    match error:
-        case SeewhyError():
-            return 2, str(error)
-        case CycloptsError():
-            return 2, sentence(error)
-        case torch.OutOfMemoryError():
-            return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
+    if isinstance(error, CycloptsError):
+        return 2, sentence(error)
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
     what = f"{type(error).__name__}: {error}"
     return 1, f"unexpected {what}; --debug shows where; please report it"
