@@ -8,7 +8,18 @@ import pytest
 from seewhy import __version__, methods, open_model
 from seewhy.cli.app import app
 
-COMMANDS = ("explain", "compare", "methods", "models", "layers", "enough", "demo")
+COMMANDS = (
+    "explain",
+    "compare",
+    "methods",
+    "models",
+    "layers",
+    "sufficiency",
+    "channel-selectivity",
+    "extremal-channels",
+    "relevant-channels",
+    "demo",
+)
 INTERNAL = ("set_", "format_", "as_json", "--empty", "--no-", "default: ()", "default: False")
 
 

@@ -2,7 +2,7 @@
 
     seewhy explain dog.jpg -m torchvision/resnet50 --method grad-cam -o dog.png
     seewhy compare dog.jpg -m timm/resnet18 --methods all -o report.html
-    seewhy channels dog.jpg -m torchvision/resnet50 --layer layer3 -o channels.png
+    seewhy relevant-channels dog.jpg -m torchvision/resnet50 --layer layer3 -o channels.png
     seewhy methods | seewhy models | seewhy layers
 
 What a user can mend ends in one line and exit status 2; Ctrl-C ends in status 130, also while

@@ -13,10 +13,10 @@ COMMANDS = (
     "listing:methods",
     "listing:models",
     "listing:layers",
-    "enough:enough",
-    "channels:channels",
+    "sufficiency:sufficiency",
+    "channel_selectivity:channel_selectivity",
     "extremal_channels:extremal_channels",
-    "concepts:concepts",
+    "relevant_channels:relevant_channels",
     "demo:demo",
 )
 

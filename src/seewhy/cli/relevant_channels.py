@@ -1,8 +1,8 @@
-"""`seewhy channels`: do methods tell the channels of a layer apart?"""
+"""`seewhy relevant-channels`: which channels does the decision draw on, and what do they see?"""
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,28 +10,25 @@ from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
-from seewhy.evaluation.selectivity import METHODS, channel_selectivity
+from seewhy.concepts.relevance import relevant_channels as find
 from seewhy.images import load_picture
 from seewhy.results import SUFFIXES
-from seewhy.support.settings import Settings
 
 
-def channels(
+def relevant_channels(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
     layer: str | None = None,
-    methods: str = ",".join(METHODS),
-    by: Literal["max", "mean"] = "max",
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channels.png"),
-    seed: int = 0,
+    target: str | None = None,
+    method: str = "lrp-epsilon-plus",
+    count: int = 4,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("relevant-channels.png"),
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
     model: ModelOptions = MODEL,
 ) -> None:
-    """Explain the most active, a random and the least active channel of a layer.
-
-    Maps that are alike for all three are not about the channel.
+    """Rank the channels of a layer by relevance, and map what each of the first ones sees.
 
     Parameters
     ----------
@@ -39,26 +36,23 @@ def channels(
         Picture files, or folders of them.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
-    methods
-        all, or names that `seewhy methods` lists, with commas between them.
-    by
-        What makes a channel active: its max or its mean.
+    target
+        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
+    method
+        An LRP method; `seewhy methods` lists them.
+    count
+        How many channels.
     output
         The file to write, by suffix: .png or .json.
-    seed
-        Of the random channels.
     quiet
         No progress bar and no summary.
     as_json
         Print the numbers as JSON instead of a summary.
     """
-    Settings(seed)  # knows which seeds there are
     check_writable(check_suffix(output, SUFFIXES))
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
-        found = channel_selectivity(
-            model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell
-        )
+        found = find(model.open(), loaded, layer, target, method, count=count, progress=tell)
     found.save(output)
     if as_json:
         print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))

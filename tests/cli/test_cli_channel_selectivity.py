@@ -1,4 +1,4 @@
-"""`seewhy channels`."""
+"""`seewhy channel-selectivity`."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,19 @@ from seewhy.evaluation.selectivity_view import data
 
 
 def test_a_figure_and_a_line_on_each_method(here, seewhy):
-    out = seewhy("channels dog.jpg --layer stages.1 --methods gradient,deconvnet,cam").fine()
-    assert files_in(here) == ["channels.png", "dog.jpg"]
+    out = seewhy(
+        "channel-selectivity dog.jpg --layer stages.1 --methods gradient,deconvnet,cam"
+    ).fine()
+    assert files_in(here) == ["channel-selectivity.png", "dog.jpg"]
     for part in ("stages.1 of scenes", "most active", "gradient ", "deconvnet ", "left out cam"):
         assert part in out
-    assert out.endswith("written   channels.png\n")
+    assert out.endswith("written   channel-selectivity.png\n")
 
 
 def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     line = (
-        "channels dog.jpg --layer stages.1 --methods gradient --by mean --seed 3 -o c.json --json"
+        "channel-selectivity dog.jpg --layer stages.1 --methods gradient --by mean --seed 3 "
+        "-o c.json --json"
     )
     said = json.loads(seewhy(line).fine())
     assert said.pop("file") == "c.json"
@@ -46,5 +49,5 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     ],
 )
 def test_mistakes_end_in_one_line(line, words, here, seewhy):
-    seewhy(f"channels dog.jpg {line}").refused(*words)
+    seewhy(f"channel-selectivity dog.jpg {line}").refused(*words)
     assert files_in(here) == ["dog.jpg"]

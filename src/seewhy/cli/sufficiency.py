@@ -1,4 +1,4 @@
-"""`seewhy enough`: how much of the picture is enough for the answer?"""
+"""`seewhy sufficiency`: how much of the picture is enough for the answer?"""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
-def enough(
+def sufficiency(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
@@ -27,7 +27,7 @@ def enough(
     target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
     faithful: Annotated[bool, SWITCH] = False,
     steps: int = 0,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("enough.png"),
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("sufficiency.png"),
     precision: str = "full",
     batch_size: int | None = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,

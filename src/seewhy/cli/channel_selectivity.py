@@ -1,8 +1,8 @@
-"""`seewhy concepts`: which channels does the decision draw on, and what do they see?"""
+"""`seewhy channel-selectivity`: do methods tell the channels of a layer apart?"""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,25 +10,29 @@ from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
-from seewhy.concepts.relevance import relevant_channels
+from seewhy.evaluation.selectivity import METHODS
+from seewhy.evaluation.selectivity import channel_selectivity as measure
 from seewhy.images import load_picture
 from seewhy.results import SUFFIXES
+from seewhy.support.settings import Settings
 
 
-def concepts(
+def channel_selectivity(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
     layer: str | None = None,
-    target: str | None = None,
-    method: str = "lrp-epsilon-plus",
-    count: int = 4,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("concepts.png"),
+    methods: str = ",".join(METHODS),
+    by: Literal["max", "mean"] = "max",
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channel-selectivity.png"),
+    seed: int = 0,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
     model: ModelOptions = MODEL,
 ) -> None:
-    """Rank the channels of a layer by relevance, and map what each of the first ones sees.
+    """Explain the most active, a random and the least active channel of a layer.
+
+    Maps that are alike for all three are not about the channel.
 
     Parameters
     ----------
@@ -36,25 +40,24 @@ def concepts(
         Picture files, or folders of them.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
-    target
-        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
-    method
-        An LRP method; `seewhy methods` lists them.
-    count
-        How many channels.
+    methods
+        all, or names that `seewhy methods` lists, with commas between them.
+    by
+        What makes a channel active: its max or its mean.
     output
         The file to write, by suffix: .png or .json.
+    seed
+        Of the random channels.
     quiet
         No progress bar and no summary.
     as_json
         Print the numbers as JSON instead of a summary.
     """
+    Settings(seed)  # knows which seeds there are
     check_writable(check_suffix(output, SUFFIXES))
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
-        found = relevant_channels(
-            model.open(), loaded, layer, target, method, count=count, progress=tell
-        )
+        found = measure(model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell)
     found.save(output)
     if as_json:
         print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
