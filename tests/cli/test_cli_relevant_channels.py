@@ -14,9 +14,9 @@ QUICK = "relevant-channels dog.jpg --layer stages.1 --count 2"
 
 def test_a_figure_and_a_summary(here, seewhy):
     out = seewhy(QUICK).fine()
-    assert files_in(here) == ["dog.jpg", "relevant-channels.png"]
+    assert files_in(here) == ["dog.jpg", "dog.relevant-channels.png"]
     assert "stages.1" in out
-    assert out.endswith("written   relevant-channels.png\n")
+    assert out.endswith("written   dog.relevant-channels.png\n")
 
 
 def test_it_is_what_the_same_call_in_python_gives(here, seewhy):

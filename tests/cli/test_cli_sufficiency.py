@@ -19,10 +19,10 @@ QUICK = "sufficiency dog.jpg --areas 0.1,0.3 --steps 3"
 
 def test_a_figure_and_a_line_on_each_picture(here, seewhy):
     out = seewhy(QUICK).fine()
-    assert files_in(here) == ["dog.jpg", "sufficiency.png"]
+    assert files_in(here) == ["dog.jpg", "dog.sufficiency.png"]
     assert out.startswith("model     scenes\ndog.jpg: ")
     assert "10 % keep" in out and "30 % keep" in out and "enough for half" in out
-    assert out.endswith("written   sufficiency.png\n")
+    assert out.endswith("written   dog.sufficiency.png\n")
 
 
 def test_it_is_what_the_same_calls_in_python_give(photos, seewhy):

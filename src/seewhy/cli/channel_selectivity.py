@@ -8,12 +8,11 @@ from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selectivity import METHODS
 from seewhy.evaluation.selectivity import channel_selectivity as measure
 from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -24,7 +23,7 @@ def channel_selectivity(
     layer: str | None = None,
     methods: str = ",".join(METHODS),
     by: Literal["max", "mean"] = "max",
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channel-selectivity.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     seed: int = 0,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
@@ -45,7 +44,8 @@ def channel_selectivity(
     by
         What makes a channel active: its max or its mean.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.channel-selectivity.png right here.
     seed
         Of the random channels.
     quiet
@@ -54,12 +54,12 @@ def channel_selectivity(
         Print the numbers as JSON instead of a summary.
     """
     Settings(seed)  # knows which seeds there are
-    check_writable(check_suffix(output, SUFFIXES))
+    path = figure_path(output, pictures, "channel-selectivity")
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
         found = measure(model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell)
-    found.save(output)
+    found.save(path)
     if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{found.summary()}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {path}")

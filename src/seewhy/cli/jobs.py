@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seewhy.attribution.method import REGISTRY
-from seewhy.cli.outputs import check_suffix, check_writable, make_folder, names_in
+from seewhy.cli.outputs import FIGURES, check_suffix, check_writable, make_folder, names_in
 from seewhy.errors import SeewhyError
 from seewhy.images import find_pictures
 from seewhy.results import SUFFIXES
@@ -65,4 +65,5 @@ def _several(files: Sequence[Path], asked: Sequence[Path]) -> bool:
 
 
 def _is_explanation(file: Path) -> bool:
-    return file.suffix == ".png" and Path(file.stem).suffix.lstrip(".") in REGISTRY
+    made_by = Path(file.stem).suffix.lstrip(".")
+    return file.suffix == ".png" and (made_by in REGISTRY or made_by in FIGURES)

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seewhy.errors import SeewhyError, nearest
+from seewhy.results import SUFFIXES
 from seewhy.support.files import atomic_write
 
 
@@ -45,6 +46,21 @@ def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -
             for name, parts in zip(names, whole, strict=True)
         ]
     return [folder / f"{name}.{method}{suffix}" for name in names]
+
+
+FIGURES = ("sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels")
+
+
+def figure_path(output: Path | None, asked: Sequence[Path], command: str) -> Path:
+    """`output`, or where one figure of all pictures goes by default: dog.sufficiency.png here.
+
+    Of several pictures: dog-and-2-more.sufficiency.png; of a folder: photos.sufficiency.png.
+    """
+    if output is None:
+        first = asked[0].resolve().name if asked[0].is_dir() else asked[0].stem
+        more = f"-and-{len(asked) - 1}-more" if len(asked) > 1 else ""
+        output = Path(f"{first}{more}.{command}.png")
+    return check_writable(check_suffix(output, SUFFIXES))
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.relevance import relevant_channels as find
 from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
 
 
 def relevant_channels(
@@ -23,7 +22,7 @@ def relevant_channels(
     target: str | None = None,
     method: str = "lrp-epsilon-plus",
     count: int = 4,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("relevant-channels.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
     model: ModelOptions = MODEL,
@@ -43,18 +42,19 @@ def relevant_channels(
     count
         How many channels.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.relevant-channels.png right here.
     quiet
         No progress bar and no summary.
     as_json
         Print the numbers as JSON instead of a summary.
     """
-    check_writable(check_suffix(output, SUFFIXES))
+    path = figure_path(output, pictures, "relevant-channels")
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     with progress(quiet) as tell:
         found = find(model.open(), loaded, layer, target, method, count=count, progress=tell)
-    found.save(output)
+    found.save(path)
     if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{found.summary()}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {path}")

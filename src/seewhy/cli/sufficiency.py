@@ -10,11 +10,10 @@ from seewhy.attribution.explain import explain
 from seewhy.attribution.methods.extremal_perturbation import ExtremalPerturbation
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
 from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -27,7 +26,7 @@ def sufficiency(
     target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
     faithful: Annotated[bool, SWITCH] = False,
     steps: int = 0,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("sufficiency.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     precision: str = "full",
     batch_size: int | None = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
@@ -53,7 +52,8 @@ def sufficiency(
     steps
         Of the optimisation, at most; 0: 100, or 800 if faithful.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.sufficiency.png right here.
     precision
         Of learning: full, or fast: bfloat16. What is kept is measured in full.
     batch_size
@@ -66,7 +66,7 @@ def sufficiency(
     method = ExtremalPerturbation(areas=areas, faithful=faithful, steps=steps)
     checked_share(share)
     Settings(precision=precision, most=batch_size)  # knows which there are
-    check_writable(check_suffix(output, SUFFIXES))
+    path = figure_path(output, pictures, "sufficiency")
     loaded = [load_picture(file) for file in pictures_of(pictures)]
     opened = model.open()
     batch = opened.prepare(loaded)
@@ -77,9 +77,9 @@ def sufficiency(
             precision=precision, batch_size=batch_size, progress=tell,
         )  # fmt: skip
         curve = sufficiency_curve(opened, found, batch_size=batch_size)
-    curve.save(output, share=share)
+    curve.save(path, share=share)
     if as_json:
-        told = curve.to_dict(share=share) | {"file": str(output)}
+        told = curve.to_dict(share=share) | {"file": str(path)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{curve.summary(share=share)}\nwritten   {output}")
+        print(f"{curve.summary(share=share)}\nwritten   {path}")
