@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from seewhy.errors import SeewhyError
 from seewhy.version import __version__
 
+STANDARD_INPUT = "<stdin>"  # stands for "-", which cyclopts takes for an option
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
@@ -26,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal knows every letter
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
+    words = [STANDARD_INPUT if word == "-" else word for word in given if word != "--debug"]
+    sys.exit(_run(words, debug))
 
 
 def _run(given: list[str], debug: bool) -> int:

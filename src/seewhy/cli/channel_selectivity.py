@@ -6,13 +6,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selectivity import METHODS
 from seewhy.evaluation.selectivity import channel_selectivity as measure
-from seewhy.images import load_picture
 from seewhy.support.settings import Settings
 
 
@@ -36,7 +35,7 @@ def channel_selectivity(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     methods
@@ -55,7 +54,7 @@ def channel_selectivity(
     """
     Settings(seed)  # knows which seeds there are
     path = figure_path(output, pictures, "channel-selectivity")
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    loaded = load_all(pictures)
     with progress(quiet) as tell:
         found = measure(model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell)
     found.save(path)

@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.extremal_channels import STEPS, checked_shares
 from seewhy.concepts.extremal_channels import extremal_channels as find
 from seewhy.errors import SeewhyError
-from seewhy.images import load_picture
 from seewhy.support.settings import Settings
 
 
@@ -42,7 +42,7 @@ def extremal_channels(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     shares
@@ -70,7 +70,7 @@ def extremal_channels(
     wanted = _shares(shares)
     Settings(precision=precision, most=batch_size)  # knows which there are
     path = figure_path(output, pictures, "extremal-channels")
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
     with progress(quiet) as tell:
         found = find(

@@ -6,12 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.relevance import relevant_channels as find
-from seewhy.images import load_picture
 
 
 def relevant_channels(
@@ -32,7 +31,7 @@ def relevant_channels(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     target
@@ -50,7 +49,7 @@ def relevant_channels(
         Print the numbers as JSON instead of a summary.
     """
     path = figure_path(output, pictures, "relevant-channels")
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    loaded = load_all(pictures)
     with progress(quiet) as tell:
         found = find(model.open(), loaded, layer, target, method, count=count, progress=tell)
     found.save(path)

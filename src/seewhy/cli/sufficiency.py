@@ -8,12 +8,11 @@ from cyclopts import Parameter
 
 from seewhy.attribution.explain import explain
 from seewhy.attribution.methods.extremal_perturbation import ExtremalPerturbation
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
-from seewhy.images import load_picture
 from seewhy.support.settings import Settings
 
 
@@ -40,7 +39,7 @@ def sufficiency(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     areas
         Shares of the picture, between 0 and 1, with commas between them.
     share
@@ -67,7 +66,7 @@ def sufficiency(
     checked_share(share)
     Settings(precision=precision, most=batch_size)  # knows which there are
     path = figure_path(output, pictures, "sufficiency")
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    loaded = load_all(pictures)
     opened = model.open()
     batch = opened.prepare(loaded)
     check_class(opened, batch, target)
