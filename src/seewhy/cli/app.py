@@ -43,3 +43,4 @@ def _description(module: str, function: str) -> str:
 
 for command in COMMANDS:
     app.command(f"seewhy.cli.{command}", help=_description(*command.split(":")))
+app.register_install_completion_command(add_to_startup=False)
