@@ -19,10 +19,10 @@ QUICK = "extremal-channels dog.jpg --layer stages.1 --steps 4"
 
 def test_a_figure_and_a_line_on_each_picture(here, seewhy):
     out = seewhy(f"{QUICK} --shares 0.1,0.3").fine()
-    assert files_in(here) == ["channels.png", "dog.jpg"]
+    assert files_in(here) == ["dog.extremal-channels.png", "dog.jpg"]
     assert "stages.1 of scenes" in out and out.count("channels keep") == 2
     assert "dog.jpg: " in out
-    assert out.endswith("written   channels.png\n")
+    assert out.endswith("written   dog.extremal-channels.png\n")
 
 
 def test_it_is_what_the_same_call_in_python_gives(photos, seewhy):
@@ -52,7 +52,9 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
     (photos / "bad.jpg").write_text("no picture")
     result = seewhy(f"{QUICK} --photographs photos")
     assert result.status == 2
-    assert "crops     from 3 photographs" in result.out and Path("channels.png").exists()
+    assert (
+        "crops     from 3 photographs" in result.out and Path("dog.extremal-channels.png").exists()
+    )
     (line,) = result.lines
     assert line.startswith("seewhy: left out: photos/bad.jpg")
 

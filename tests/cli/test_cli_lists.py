@@ -8,7 +8,18 @@ import pytest
 from seewhy import __version__, methods, open_model
 from seewhy.cli.app import app
 
-COMMANDS = ("explain", "compare", "methods", "models", "layers", "enough", "demo")
+COMMANDS = (
+    "explain",
+    "compare",
+    "methods",
+    "models",
+    "layers",
+    "sufficiency",
+    "channel-selectivity",
+    "extremal-channels",
+    "relevant-channels",
+    "demo",
+)
 INTERNAL = ("set_", "format_", "as_json", "--empty", "--no-", "default: ()", "default: False")
 
 
@@ -31,6 +42,7 @@ def test_a_method_is_described_with_its_hyperparameters(name, seewhy):
         (line,) = [row for row in out.splitlines() if row.startswith(f"{parameter} ")]
         assert default in line
         assert len(line) > len(f"{parameter} {default}") + 10, "it says what it means"
+    assert "one of ." not in out and "<class" not in out
 
 
 def test_models_by_the_start_of_their_name(seewhy):
@@ -123,3 +135,14 @@ def test_a_mistyped_command_ends_in_one_line(line, words, here, seewhy):
     result.refused(*words)
     assert "set_" not in result.err and "╭" not in result.err
     assert [file.name for file in Path().iterdir()] == ["dog.jpg"]
+
+
+def test_completion_is_installed_for_a_shell(here, seewhy, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    out = seewhy("--install-completion --shell bash").fine()
+    (script,) = [
+        file
+        for file in here.rglob("*")
+        if file.is_file() and file.name != "dog.jpg" and "seewhy" in file.name
+    ]
+    assert "channel-selectivity" in script.read_text() and str(script) in out

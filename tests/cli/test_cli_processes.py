@@ -1,5 +1,6 @@
 """The installed command as a real process: streams, signals, pipes and terminals."""
 
+import io
 import json
 import os
 import pty
@@ -89,6 +90,80 @@ def test_a_start_loads_no_more_than_it_needs(here):
     assert "torchvision" in loaded
     heavy = {"matplotlib", "jinja2", "rich", "timm", "transformers", "scipy", "pandas"}
     assert not loaded & heavy
+
+
+READERS = [
+    ("explain - -o out.json", "out.json"),
+    ("explain - --method gradient", "stdin.gradient.png"),
+    ("compare - --methods gradient -o out.json", "out.json"),
+    ("sufficiency - --areas 0.1 --steps 1", "stdin.sufficiency.png"),
+    ("channel-selectivity - --methods gradient", "stdin.channel-selectivity.png"),
+    ("relevant-channels - --count 1", "stdin.relevant-channels.png"),
+    ("extremal-channels - --steps 1", "stdin.extremal-channels.png"),
+]
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """`standard_input(content)` is what the next command reads there."""
+
+    def becomes(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return becomes
+
+
+@pytest.mark.parametrize(("line", "file"), READERS, ids=[line for line, _ in READERS])
+def test_a_picture_from_standard_input(line, file, here, jpeg, standard_input, seewhy):
+    standard_input(jpeg)
+    assert file in seewhy(line).fine()
+    assert files_in(here) == sorted(["dog.jpg", file])
+
+
+@pytest.mark.parametrize("line", [line for line, _ in READERS])
+def test_standard_input_that_is_no_picture(line, here, jpeg, standard_input, seewhy):
+    for content, words in (
+        (b"", ["standard input is empty"]),
+        (b"text", ["standard input is not a picture"]),
+        (jpeg[: len(jpeg) // 2], ["standard input is truncated"]),
+    ):
+        standard_input(content)
+        seewhy(line).refused(*words)
+    assert files_in(here) == ["dog.jpg"]
+
+
+def test_standard_input_through_a_pipe_is_the_same_as_the_file(here):
+    piped, read = (
+        subprocess.run(
+            (*SEEWHY, "explain", name, "--json"),
+            input=Path("dog.jpg").read_bytes(), capture_output=True, env=ENVIRONMENT, timeout=120,
+        )
+        for name in ("-", "dog.jpg")
+    )  # fmt: skip
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    named = piped.stdout.replace(b"standard input", b"dog.jpg")
+    ((from_pipe,), (from_file,)) = (json.loads(out) for out in (named, read.stdout))
+    assert from_pipe.pop("provenance")["method"] == from_file.pop("provenance")["method"]
+    seconds = [one.pop("cost")["seconds"] for one in (from_pipe, from_file)]  # differ by chance
+    assert min(seconds) > 0
+    assert from_pipe == from_file
+
+
+@pytest.mark.parametrize("word", ["--version", "--help", "-h", "", "expain"])
+def test_help_and_version_come_without_torch(word):
+    code = (
+        "import sys, atexit, seewhy.cli\n"
+        "atexit.register(lambda: print('modules', *sys.modules))\n"
+        f"seewhy.cli.main({[word] if word else []})"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+    )
+    said, _, loaded = done.stdout.partition("modules ")
+    assert done.returncode == (2 if word == "expain" else 0)
+    assert said if word != "expain" else "did you mean explain?" in done.stderr
+    assert "seewhy.cli" in loaded.split()
+    assert not {"torch", "torchvision", "numpy", "PIL"} & set(loaded.split())
 
 
 def test_a_terminal_that_knows_only_ascii(here):

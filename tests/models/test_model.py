@@ -218,3 +218,8 @@ def test_a_network_that_fits_in_memory_with_one_picture_only_runs():
     model = seewhy.Model(Small())
     assert model(torch.rand(1, 3, 24, 24)).shape == (1, CLASSES)
     assert model._memory_format is torch.contiguous_format
+
+
+def test_a_function_is_pointed_to_black_box():
+    with pytest.raises(SeewhyError, match=r"seewhy\.black_box"):
+        seewhy.Model(lambda pixels: pixels)  # pyright: ignore[reportArgumentType]

@@ -2,11 +2,12 @@
 
     seewhy explain dog.jpg -m torchvision/resnet50 --method grad-cam -o dog.png
     seewhy compare dog.jpg -m timm/resnet18 --methods all -o report.html
-    seewhy channels dog.jpg -m torchvision/resnet50 --layer layer3 -o channels.png
+    seewhy relevant-channels dog.jpg -m torchvision/resnet50 --layer layer3 -o channels.png
     seewhy methods | seewhy models | seewhy layers
 
 What a user can mend ends in one line and exit status 2; Ctrl-C ends in status 130, also while
-the libraries are still being loaded, which is why they are loaded inside `_run`.
+the libraries are still being loaded, which is why they are loaded inside `_run`. The version and
+the list of commands come at once, without torch.
 """
 
 import io
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from seewhy.errors import SeewhyError
 from seewhy.version import __version__
 
+STANDARD_INPUT = "<stdin>"  # stands for "-", which cyclopts takes for an option
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
@@ -25,16 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal knows every letter
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
+    words = [STANDARD_INPUT if word == "-" else word for word in given if word != "--debug"]
+    sys.exit(_run(words, debug))
 
 
 def _run(given: list[str], debug: bool) -> int:
     if given == ["--version"]:
-        print(__version__)  # at once, without torch
+        print(__version__)  # at once, without cyclopts either
         return 0
     try:
         from seewhy.cli.app import app
 
+        if given and not given[0].startswith("-") and given[0] in app:
+            import seewhy.cli.libraries  # noqa: F401  first, for the garbage collector's sake
         status = app(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return int(status or 0)
@@ -54,17 +60,17 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     """The exit status and what to say about an error."""
     if isinstance(error, KeyboardInterrupt):
         return 130, f"interrupted; {error}" if str(error) else "interrupted"
-    import torch
+    if isinstance(error, SeewhyError):
+        return 2, str(error)
     from cyclopts import CycloptsError
 
     from seewhy.cli.messages import sentence
 
-    match error:
-        case SeewhyError():
-            return 2, str(error)
-        case CycloptsError():
-            return 2, sentence(error)
-        case torch.OutOfMemoryError():
-            return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
+    if isinstance(error, CycloptsError):
+        return 2, sentence(error)
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
     what = f"{type(error).__name__}: {error}"
     return 1, f"unexpected {what}; --debug shows where; please report it"

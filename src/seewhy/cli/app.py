@@ -1,29 +1,24 @@
-"""The commands, put together."""
+"""The commands, put together; each is imported when it is run, since torch takes its time."""
 
-# ruff: noqa: E402  torch comes first, for the garbage collector's sake
-import atexit
-import gc
-
-import torch  # noqa: F401
-import torchvision  # noqa: F401
-
-# Its million objects stay for good; walking through them again costs a start half a second.
-gc.freeze()
-atexit.register(gc.unfreeze)
+import ast
+from pathlib import Path
 
 from cyclopts import App
 
-from seewhy.cli import (
-    channels,
-    comparing,
-    concepts,
-    demo,
-    enough,
-    explaining,
-    extremal_channels,
-    listing,
-)
 from seewhy.version import __version__
+
+COMMANDS = (
+    "explaining:explain",
+    "comparing:compare",
+    "listing:methods",
+    "listing:models",
+    "listing:layers",
+    "sufficiency:sufficiency",
+    "channel_selectivity:channel_selectivity",
+    "extremal_channels:extremal_channels",
+    "relevant_channels:relevant_channels",
+    "demo:demo",
+)
 
 app = App(
     name="seewhy",
@@ -33,13 +28,19 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command(explaining.explain)
-app.command(comparing.compare)
-app.command(listing.methods)
-app.command(listing.models)
-app.command(listing.layers)
-app.command(enough.enough)
-app.command(channels.channels)
-app.command(extremal_channels.extremal_channels)
-app.command(concepts.concepts)
-app.command(demo.demo)
+
+
+def _description(module: str, function: str) -> str:
+    """The function's docstring up to its parameters, read without importing the module."""
+    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    (found,) = (
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    )
+    return (ast.get_docstring(found) or "").partition("\nParameters\n")[0].strip()
+
+
+for command in COMMANDS:
+    app.command(f"seewhy.cli.{command}", help=_description(*command.split(":")))
+app.register_install_completion_command(add_to_startup=False)

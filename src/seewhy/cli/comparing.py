@@ -13,12 +13,11 @@ from seewhy.attribution.explanation import Panel
 from seewhy.attribution.explanation_text import value_text
 from seewhy.attribution.explanation_view import readable
 from seewhy.attribution.method import Method
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
-from seewhy.images import load_picture
 from seewhy.results import SUFFIXES
 
 
@@ -36,7 +35,7 @@ def compare(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     methods
         quick (all but those that need hundreds of forwards), all, or names that `seewhy methods`
         lists, with commas between them.
@@ -45,7 +44,7 @@ def compare(
     """
     chosen = _chosen(methods, run.layer)
     check_writable(check_suffix(output, SUFFIXES))
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    loaded = load_all(pictures)
     with progress(run.quiet) as tell:
         panel = compare_methods(model.open(), loaded, chosen, progress=tell, **run.keywords)
     panel.save(output)

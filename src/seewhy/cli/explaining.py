@@ -42,7 +42,7 @@ def explain(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     method
         A name that `seewhy methods` lists.
     set_

@@ -8,14 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.extremal_channels import STEPS, checked_shares
 from seewhy.concepts.extremal_channels import extremal_channels as find
 from seewhy.errors import SeewhyError
-from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
@@ -29,7 +28,7 @@ def extremal_channels(
     together: Annotated[bool, SWITCH] = False,
     photographs: Path | None = None,
     steps: int = STEPS,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channels.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     precision: str = "full",
     batch_size: int | None = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
@@ -43,7 +42,7 @@ def extremal_channels(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     shares
@@ -57,7 +56,8 @@ def extremal_channels(
     steps
         Of the optimisation.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.extremal-channels.png right here.
     precision
         full, or fast: bfloat16.
     batch_size
@@ -69,8 +69,8 @@ def extremal_channels(
     """
     wanted = _shares(shares)
     Settings(precision=precision, most=batch_size)  # knows which there are
-    check_writable(check_suffix(output, SUFFIXES))
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    path = figure_path(output, pictures, "extremal-channels")
+    loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
     with progress(quiet) as tell:
         found = find(
@@ -78,11 +78,11 @@ def extremal_channels(
             together=together, steps=steps, photographs=among,
             precision=precision, batch_size=batch_size, progress=tell,
         )  # fmt: skip
-    found.save(output)
+    found.save(path)
     if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{found.summary()}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {path}")
     for reason in found.exemplars.left_out:
         print(f"seewhy: left out: {reason}", file=sys.stderr)
     return 2 if found.exemplars.left_out else 0

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from seewhy.attribution.method import REGISTRY, Method, as_method
 from seewhy.errors import SeewhyError
@@ -48,15 +48,31 @@ def _value(text: str) -> Any:
 def describe(method: type[Method]) -> list[tuple[str, str]]:
     """The hyperparameters of a method class and their defaults, as written with --set."""
     fields = dataclasses.fields(method)
-    return [(f.name, "none" if f.default is None else json.dumps(f.default)) for f in fields]
+    return [(f.name, "none" if f.default is None else _written(f.default)) for f in fields]
+
+
+def _written(default: Any) -> str:
+    """A default as it is written with --set: a tuple as numbers with commas between them."""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else json.dumps(default)
 
 
 def meanings(method: type[Method]) -> dict[str, str]:
-    """What each hyperparameter is, from the method's documentation, "- `samples`: ...", or type."""
-    text = " ".join((inspect.getdoc(method) or "").split())
-    documented = dict(re.findall(r"- `(\w+)`: (.*?)(?= - `|$)", text))
-    choices = {f.name: ", ".join(map(str, get_args(f.type))) for f in dataclasses.fields(method)}
-    return {
-        field.name: documented.get(field.name) or f"one of {choices[field.name]}."
-        for field in dataclasses.fields(method)
-    }
+    """What each hyperparameter is, from "- `samples`: ..." in the documentation, or its type.
+
+    A method without a word on it of its own has that of its base class; "- `window`, `stride`: ..."
+    is about both.
+    """
+    documented: dict[str, str] = {}
+    for owner in reversed(method.__mro__):
+        text = " ".join(inspect.cleandoc(owner.__doc__ or "").split())
+        for names, meaning in re.findall(r"- ((?:`\w+`(?:, )?)+): (.*?)(?= - `|$)", text):
+            documented |= dict.fromkeys(re.findall(r"\w+", names), meaning)
+    return {f.name: documented.get(f.name) or _kind(f.type) for f in dataclasses.fields(method)}
+
+
+def _kind(type_: Any) -> str:
+    """The values that a hyperparameter takes."""
+    choices = get_args(type_) if get_origin(type_) is Literal else ()
+    if choices:
+        return f"one of {', '.join(map(str, choices))}."
+    return "true or false." if type_ is bool else "a value such as the default."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seewhy.attribution.method import REGISTRY
-from seewhy.cli.outputs import check_suffix, check_writable, make_folder, names_in
+from seewhy.cli.outputs import FIGURES, STDIN, check_suffix, check_writable, make_folder, names_in
 from seewhy.errors import SeewhyError
 from seewhy.images import find_pictures
 from seewhy.results import SUFFIXES
@@ -45,13 +45,15 @@ def plan(asked: Sequence[Path], output: Path | None, method: str, suffix: str) -
 def pictures_of(asked: Sequence[Path]) -> list[Path]:
     """The pictures that files and folders stand for, each once, without earlier explanations.
 
+    Standard input stays as it is.
+
     `seewhy explain .` writes dog.grad-cam.png beside dog.jpg; the next run is not about those.
     """
     found = [
         file
         for path in asked
         # A file that is there but empty is found out when it is loaded, and the others go on.
-        for file in ([path] if path.is_file() else find_pictures(path))
+        for file in ([path] if path == STDIN or path.is_file() else find_pictures(path))
         if not (path.is_dir() and _is_explanation(file))
     ]
     if not found:
@@ -65,4 +67,5 @@ def _several(files: Sequence[Path], asked: Sequence[Path]) -> bool:
 
 
 def _is_explanation(file: Path) -> bool:
-    return file.suffix == ".png" and Path(file.stem).suffix.lstrip(".") in REGISTRY
+    made_by = Path(file.stem).suffix.lstrip(".")
+    return file.suffix == ".png" and (made_by in REGISTRY or made_by in FIGURES)

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from seewhy.cli import STANDARD_INPUT
 from seewhy.errors import SeewhyError, nearest
+from seewhy.results import SUFFIXES
 from seewhy.support.files import atomic_write
 
 
@@ -31,13 +33,17 @@ class _TriedOut(Exception):
     pass
 
 
+def _stem(picture: Path) -> str:
+    return "stdin" if picture == STDIN else picture.stem
+
+
 def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -> list[Path]:
     """One file per picture in `folder`, such as dog.grad-cam.png.
 
     Where two dogs clash: dog.jpg.grad-cam.png, or with the folders above that tell them apart.
     """
     whole = [picture.absolute().parts for picture in pictures]
-    names = [picture.stem for picture in pictures]
+    names = [_stem(picture) for picture in pictures]
     for depth in range(1, max(map(len, whole)) + 1):
         clashing = {name for name, count in Counter(names).items() if count > 1}
         names = [
@@ -45,6 +51,22 @@ def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -
             for name, parts in zip(names, whole, strict=True)
         ]
     return [folder / f"{name}.{method}{suffix}" for name in names]
+
+
+STDIN = Path(STANDARD_INPUT)  # as a picture to read
+FIGURES = ("sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels")
+
+
+def figure_path(output: Path | None, asked: Sequence[Path], command: str) -> Path:
+    """`output`, or where one figure of all pictures goes by default: dog.sufficiency.png here.
+
+    Of several pictures: dog-and-2-more.sufficiency.png; of a folder: photos.sufficiency.png.
+    """
+    if output is None:
+        first = asked[0].resolve().name if asked[0].is_dir() else _stem(asked[0])
+        more = f"-and-{len(asked) - 1}-more" if len(asked) > 1 else ""
+        output = Path(f"{first}{more}.{command}.png")
+    return check_writable(check_suffix(output, SUFFIXES))
 
 
 @contextmanager

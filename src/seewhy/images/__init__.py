@@ -8,7 +8,7 @@ batch.views[0].to_original(heatmap)                  # at the resolution of dog.
 from seewhy.images.batching import each_of, in_batches
 from seewhy.images.coercing import as_picture
 from seewhy.images.files import find_pictures, nearby
-from seewhy.images.loading import load_picture
+from seewhy.images.loading import load_picture, picture_from_bytes
 from seewhy.images.picture import Picture
 from seewhy.images.preparing import Batch, Preparation, prepare
 from seewhy.images.view import View
@@ -24,5 +24,6 @@ __all__ = [
     "in_batches",
     "load_picture",
     "nearby",
+    "picture_from_bytes",
     "prepare",
 ]

@@ -38,6 +38,16 @@ def load_picture(path: PathLike) -> Picture:
         return picture_from_pillow(image, source)
 
 
+def picture_from_bytes(content: bytes, source: str) -> Picture:
+    """The picture in the bytes of a file, as `load_picture` reads it; `source` names it."""
+    if not content:
+        raise SeewhyError(f"{source} is empty (0 bytes); give a complete picture file")
+    with _quietly(), _reading(source):
+        image = Image.open(io.BytesIO(content))
+    with image:
+        return picture_from_pillow(image, source)
+
+
 def picture_from_pillow(image: Image.Image, source: str) -> Picture:
     """Convert an open Pillow image to a `Picture`; the image is not changed."""
     with _quietly():

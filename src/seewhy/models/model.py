@@ -56,7 +56,8 @@ class Model:
         if not isinstance(net, nn.Module):
             raise SeewhyError(
                 f"Model expects a torch.nn.Module, got {type(net).__name__}; "
-                "open a named model with seewhy.open_model(name)"
+                "open a named model with seewhy.open_model(name), "
+                "or wrap a function with seewhy.black_box(function)"
             )
         if size is not None and preparation is not None:
             raise SeewhyError("give either size or preparation, not both")

@@ -1,4 +1,4 @@
-"""`seewhy concepts`: which channels does the decision draw on, and what do they see?"""
+"""`seewhy relevant-channels`: which channels does the decision draw on, and what do they see?"""
 
 import json
 from pathlib import Path
@@ -6,16 +6,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
-from seewhy.concepts.relevance import relevant_channels
-from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
+from seewhy.concepts.relevance import relevant_channels as find
 
 
-def concepts(
+def relevant_channels(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
@@ -23,7 +21,7 @@ def concepts(
     target: str | None = None,
     method: str = "lrp-epsilon-plus",
     count: int = 4,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("concepts.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
     model: ModelOptions = MODEL,
@@ -33,7 +31,7 @@ def concepts(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     target
@@ -43,20 +41,19 @@ def concepts(
     count
         How many channels.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.relevant-channels.png right here.
     quiet
         No progress bar and no summary.
     as_json
         Print the numbers as JSON instead of a summary.
     """
-    check_writable(check_suffix(output, SUFFIXES))
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    path = figure_path(output, pictures, "relevant-channels")
+    loaded = load_all(pictures)
     with progress(quiet) as tell:
-        found = relevant_channels(
-            model.open(), loaded, layer, target, method, count=count, progress=tell
-        )
-    found.save(output)
+        found = find(model.open(), loaded, layer, target, method, count=count, progress=tell)
+    found.save(path)
     if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{found.summary()}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {path}")

@@ -1,4 +1,4 @@
-"""`seewhy enough`."""
+"""`seewhy sufficiency`."""
 
 import json
 import os
@@ -14,20 +14,20 @@ from terminal import files_in
 import seewhy as library
 from seewhy.evaluation.sufficiency_view import data
 
-QUICK = "enough dog.jpg --areas 0.1,0.3 --steps 3"
+QUICK = "sufficiency dog.jpg --areas 0.1,0.3 --steps 3"
 
 
 def test_a_figure_and_a_line_on_each_picture(here, seewhy):
     out = seewhy(QUICK).fine()
-    assert files_in(here) == ["dog.jpg", "enough.png"]
+    assert files_in(here) == ["dog.jpg", "dog.sufficiency.png"]
     assert out.startswith("model     scenes\ndog.jpg: ")
     assert "10 % keep" in out and "30 % keep" in out and "enough for half" in out
-    assert out.endswith("written   enough.png\n")
+    assert out.endswith("written   dog.sufficiency.png\n")
 
 
 def test_it_is_what_the_same_calls_in_python_give(photos, seewhy):
     line = (
-        "enough photos --areas 0.2,0.4 --target mug --share 0.3 --steps 4 "
+        "sufficiency photos --areas 0.2,0.4 --target mug --share 0.3 --steps 4 "
         "--batch-size 2 -o e.json --json"
     )
     said = json.loads(seewhy(line).fine())
@@ -81,7 +81,7 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
 def test_mistakes_end_in_one_line(line, words, here, seewhy):
     Path("empty").mkdir()
     Path("text.jpg").write_text("This is not a picture.")
-    seewhy(f"enough dog.jpg {line}").refused(*words)
+    seewhy(f"sufficiency dog.jpg {line}").refused(*words)
     assert files_in(here) == ["dog.jpg", "text.jpg"]
 
 
@@ -92,11 +92,11 @@ def test_scores_that_are_no_probabilities_are_refused_at_once(here, seewhy, monk
         "def make():\n"
         "    return seewhy.Model(seewhy.open_model('scenes').net, size=64, raw=True)\n"
     )
-    seewhy("enough dog.jpg -m scorer:make --steps 100000").refused("probability of a class")
+    seewhy("sufficiency dog.jpg -m scorer:make --steps 100000").refused("probability of a class")
 
 
 def test_ctrl_c_leaves_nothing_half_written(here):
-    words = ["enough", "dog.jpg", "--algorithm", "published", "--steps", "100000"]
+    words = ["sufficiency", "dog.jpg", "--algorithm", "published", "--steps", "100000"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(
         (sys.executable, "-m", "seewhy", *words),

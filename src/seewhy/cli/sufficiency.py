@@ -1,4 +1,4 @@
-"""`seewhy enough`: how much of the picture is enough for the answer?"""
+"""`seewhy sufficiency`: how much of the picture is enough for the answer?"""
 
 import json
 from pathlib import Path
@@ -8,17 +8,15 @@ from cyclopts import Parameter
 
 from seewhy.attribution.explain import explain
 from seewhy.cli.hyperparameters import configured
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
-from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
 from seewhy.support.settings import Settings
 
 
-def enough(
+def sufficiency(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
@@ -27,7 +25,7 @@ def enough(
     target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
     algorithm: str = "exact-area",
     steps: int | None = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("enough.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     precision: str = "full",
     batch_size: int | None = None,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
@@ -41,7 +39,7 @@ def enough(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     areas
         Shares of the picture, between 0 and 1, with commas between them.
     share
@@ -54,7 +52,8 @@ def enough(
     steps
         Of the optimisation, at most; by default 100, or 800 for the published algorithm.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.sufficiency.png right here.
     precision
         Of learning: full, or fast: bfloat16. What is kept is measured in full.
     batch_size
@@ -69,8 +68,8 @@ def enough(
     method = configured("extremal-perturbation", None, settings)
     checked_share(share)
     Settings(precision=precision, most=batch_size)  # knows which there are
-    check_writable(check_suffix(output, SUFFIXES))
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    path = figure_path(output, pictures, "sufficiency")
+    loaded = load_all(pictures)
     opened = model.open()
     batch = opened.prepare(loaded)
     check_class(opened, batch, target)
@@ -80,9 +79,9 @@ def enough(
             precision=precision, batch_size=batch_size, progress=tell,
         )  # fmt: skip
         curve = sufficiency_curve(opened, found, batch_size=batch_size)
-    curve.save(output, share=share)
+    curve.save(path, share=share)
     if as_json:
-        told = curve.to_dict(share=share) | {"file": str(output)}
+        told = curve.to_dict(share=share) | {"file": str(path)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{curve.summary(share=share)}\nwritten   {output}")
+        print(f"{curve.summary(share=share)}\nwritten   {path}")

@@ -1,4 +1,4 @@
-"""`seewhy channels`."""
+"""`seewhy channel-selectivity`."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,42 @@ from seewhy.evaluation.selectivity_view import data
 
 
 def test_a_figure_and_a_line_on_each_method(here, seewhy):
-    out = seewhy("channels dog.jpg --layer stages.1 --methods gradient,deconvnet,cam").fine()
-    assert files_in(here) == ["channels.png", "dog.jpg"]
+    out = seewhy(
+        "channel-selectivity dog.jpg --layer stages.1 --methods gradient,deconvnet,cam"
+    ).fine()
+    assert files_in(here) == ["dog.channel-selectivity.png", "dog.jpg"]
     for part in ("stages.1 of scenes", "most active", "gradient ", "deconvnet ", "left out cam"):
         assert part in out
-    assert out.endswith("written   channels.png\n")
+    assert out.endswith("written   dog.channel-selectivity.png\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("dog.jpg photos/a.jpg photos/b.png", "dog-and-2-more"),
+        ("photos", "photos"),
+        ("photos/../photos/", "photos"),
+    ],
+)
+def test_the_file_is_named_by_pictures_and_command(asked, name, photos, seewhy):
+    line = f"channel-selectivity {asked} --layer stages.1 --methods gradient"
+    before = files_in(photos.parent)
+    seewhy(line).fine()
+    (new,) = set(files_in(photos.parent)) - set(before)
+    assert new == f"{name}.channel-selectivity.png"
+
+
+def test_earlier_figures_in_a_folder_are_no_pictures(here, seewhy):
+    line = "channel-selectivity . --layer stages.1 --methods gradient --json"
+    first, second = (json.loads(seewhy(line).fine()) for _ in range(2))
+    assert first == second
+    assert len(files_in(here)) == 2
 
 
 def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     line = (
-        "channels dog.jpg --layer stages.1 --methods gradient --by mean --seed 3 -o c.json --json"
+        "channel-selectivity dog.jpg --layer stages.1 --methods gradient --by mean --seed 3 "
+        "-o c.json --json"
     )
     said = json.loads(seewhy(line).fine())
     assert said.pop("file") == "c.json"
@@ -46,5 +72,5 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
     ],
 )
 def test_mistakes_end_in_one_line(line, words, here, seewhy):
-    seewhy(f"channels dog.jpg {line}").refused(*words)
+    seewhy(f"channel-selectivity dog.jpg {line}").refused(*words)
     assert files_in(here) == ["dog.jpg"]

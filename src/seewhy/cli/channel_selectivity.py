@@ -1,4 +1,4 @@
-"""`seewhy channels`: do methods tell the channels of a layer apart?"""
+"""`seewhy channel-selectivity`: do methods tell the channels of a layer apart?"""
 
 import json
 from pathlib import Path
@@ -6,24 +6,23 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from seewhy.cli.jobs import pictures_of
+from seewhy.cli.loading import load_all
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
-from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
-from seewhy.evaluation.selectivity import METHODS, channel_selectivity
-from seewhy.images import load_picture
-from seewhy.results import SUFFIXES
+from seewhy.evaluation.selectivity import METHODS
+from seewhy.evaluation.selectivity import channel_selectivity as measure
 from seewhy.support.settings import Settings
 
 
-def channels(
+def channel_selectivity(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
     *,
     layer: str | None = None,
     methods: str = ",".join(METHODS),
     by: Literal["max", "mean"] = "max",
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("channels.png"),
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     seed: int = 0,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
     as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
@@ -36,7 +35,7 @@ def channels(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them.
+        Picture files, or folders of them; - reads one from standard input.
     layer
         The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
     methods
@@ -44,7 +43,8 @@ def channels(
     by
         What makes a channel active: its max or its mean.
     output
-        The file to write, by suffix: .png or .json.
+        The file to write, by suffix: .png, .html, .json, .npz and others; by default
+        dog.channel-selectivity.png right here.
     seed
         Of the random channels.
     quiet
@@ -53,14 +53,12 @@ def channels(
         Print the numbers as JSON instead of a summary.
     """
     Settings(seed)  # knows which seeds there are
-    check_writable(check_suffix(output, SUFFIXES))
-    loaded = [load_picture(file) for file in pictures_of(pictures)]
+    path = figure_path(output, pictures, "channel-selectivity")
+    loaded = load_all(pictures)
     with progress(quiet) as tell:
-        found = channel_selectivity(
-            model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell
-        )
-    found.save(output)
+        found = measure(model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell)
+    found.save(path)
     if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(output)}, ensure_ascii=False, indent=2))
+        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not quiet:
-        print(f"{found.summary()}\nwritten   {output}")
+        print(f"{found.summary()}\nwritten   {path}")
