@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-full check bench clean
+.PHONY: demo test test-full check bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seewhy demo --output demo
@@ -25,6 +25,10 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
 
 $(VENV)/.installed: pyproject.toml tools/make-venv
 	tools/make-venv $(VENV)

@@ -3,12 +3,14 @@
 A test compares the page with the registry, so a new method cannot be forgotten in it.
 """
 
+import dataclasses
 import inspect
+import re
 from pathlib import Path
 
 import seewhy
 from seewhy.attribution.method import Method
-from seewhy.cli.hyperparameters import describe
+from seewhy.cli.hyperparameters import describe, meanings
 
 PAGE = Path(__file__).parent / "methods.md"
 
@@ -42,11 +44,33 @@ def _section(method: type[Method]) -> str:
         f'\n<a id="{_anchor(method)}"></a>\n\n## {method.name}\n',
         inspect.cleandoc(inspect.getmodule(method).__doc__ or ""),
     ]
+    if own := _own(method):
+        parts.append(f"\n{own}")
     fields = describe(method)
     if fields:
-        parts.append("\n| hyperparameter | default |\n|---|---|")
-        parts += [f"| `{name}` | `{default}` |" for name, default in fields]
+        types = {field.name: _type(field) for field in dataclasses.fields(method)}
+        meaning = meanings(method)
+        parts.append("\n| hyperparameter | type | default | meaning |\n|---|---|---|---|")
+        parts += [
+            f"| `{name}` | `{types[name]}` | `{default}` | {_cell(meaning[name])} |"
+            for name, default in fields
+        ]
     return "\n".join(parts) + "\n"
+
+
+def _own(method: type[Method]) -> str:
+    """What the class itself says before its hyperparameters: methods may share a module."""
+    return re.split(r"^- `", inspect.cleandoc(method.__doc__ or ""), flags=re.MULTILINE)[0].strip()
+
+
+def _type(field: dataclasses.Field) -> str:
+    name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    return _cell(name.replace("typing.", ""))
+
+
+def _cell(text: str) -> str:
+    """A bar would end the cell."""
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

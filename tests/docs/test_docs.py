@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import seewhy
+from seewhy.cli.hyperparameters import meanings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,9 +19,14 @@ def test_the_page_of_methods_is_current():
     assert spec and spec.loader
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert (ROOT / "docs" / "methods.md").read_text() == generate.page(), (
-        "run python docs/generate.py"
-    )
+    page = generate.page()
+    assert (ROOT / "docs" / "methods.md").read_text() == page, "run python docs/generate.py"
+    for name, method in seewhy.methods().items():
+        if method.__module__.startswith("seewhy."):
+            section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            for field, meaning in meanings(method).items():
+                row = re.search(rf"^\| `{field}` \|.*\| (.+) \|$", section, flags=re.MULTILINE)
+                assert row and row[1] == meaning.replace("|", "\\|"), f"{name}: {field}"
 
 
 def _examples(language: str) -> str:
@@ -38,14 +46,12 @@ def test_the_quick_start_in_python_runs(tmp_path):
 def test_the_commands_of_the_readme_exist():
     commands = [line for line in _examples("sh").splitlines() if line.startswith("seewhy ")]
     assert len(commands) >= 4
-    seewhy = Path(sys.executable).parent / "seewhy"
+    program = Path(sys.executable).parent / "seewhy"
     for command in {line.split()[1] for line in commands}:
-        done = subprocess.run([seewhy, command, "--help"], capture_output=True, text=True)
+        done = subprocess.run([program, command, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["Model", "explain", "compare", "open_model", "methods"])
 def test_public_names_are_documented(name):
-    import seewhy
-
     assert (getattr(seewhy, name).__doc__ or "").strip()
