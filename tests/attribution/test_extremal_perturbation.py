@@ -191,7 +191,7 @@ def test_hardened_masks_have_their_area_exactly():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"areas": (0.1, "x")}, "shares between"),
+        ({"areas": (0.1, "x")}, "numbers such as|shares between"),
         ({"areas": (1.5,)}, "between 0 and 1"),
         ({"variant": "keep"}, "preserve"),
         ({"reward": "loss"}, "contrastive"),

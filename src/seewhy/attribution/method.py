@@ -129,14 +129,16 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     str: "a word",
-    tuple: "numbers, such as (0.05, 0.1)",
+    tuple: "numbers such as 0.05,0.1",
 }
 
 
 def _typed(where: str, expected: type, value: Any) -> Any:
     """The value if it is of the expected type; a whole number will do for a number."""
     if expected is tuple and isinstance(value, list | tuple):
-        return tuple(_typed(where, float, number) for number in value)
+        if all(type(number) in (int, float) and math.isfinite(number) for number in value):
+            return tuple(map(float, value))
+        value = ",".join(map(str, value))
     if expected is float and type(value) is int:
         value = float(value)
     if type(value) is not expected:
