@@ -90,7 +90,7 @@ def test_scores_that_are_no_probabilities_are_refused_at_once(here, seewhy, monk
     Path("scorer.py").write_text(
         "import seewhy\n"
         "def make():\n"
-        "    return seewhy.Model(seewhy.open_model('scenes').net, size=64, raw=True)\n"
+        "    return seewhy.Model(seewhy.open_model('scenes').net, size=64, outputs='scores')\n"
     )
     seewhy("sufficiency dog.jpg -m scorer:make --steps 100000").refused("probability of a class")
 

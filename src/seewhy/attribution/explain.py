@@ -341,7 +341,7 @@ def _explanation(
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
         notes=(*attribution.notes, *recording.notes),
         labels=recording.asked.labels,
-        raw=recording.model.raw,
+        raw=recording.model.outputs == "scores",
     )
 
 
