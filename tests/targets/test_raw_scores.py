@@ -141,4 +141,4 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
 
 def test_an_unknown_kind_of_outputs_is_refused():
     with pytest.raises(seewhy.SeewhyError, match="unknown kind of outputs 'score'; did you mean"):
-        seewhy.Model(Body(), outputs="score")
+        seewhy.Model(torch.nn.Identity(), outputs="score")
