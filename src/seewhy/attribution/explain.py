@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import seewhy.attribution.methods  # noqa: F401  fills the registry
 from seewhy.attribution.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.attribution.method import REGISTRY, Attribution, Method, as_method
+from seewhy.engine.readable import why_unreadable
 from seewhy.engine.recording import Recording, Request, recorded
 from seewhy.errors import NotApplicable, SeewhyError, TooLarge
 from seewhy.images import Batch
@@ -160,8 +161,11 @@ def _compared(
                     work.skipped[i] = result
         except Exception as error:
             full = out_of_memory(error)
-            if isinstance(error, SeewhyError) or (alone and not full):
+            if isinstance(error, SeewhyError):
                 raise
+            error = error if full else _explained_error(error, model, batch[some])
+            if alone and not full:
+                raise error
             if not sizer.shrink(error):
                 work.give_up(todo, str(too_large) if full else _reason(error))
                 failures.append(too_large if full else error)
@@ -268,8 +272,12 @@ def _explained(
                 begun = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
+                    _refuse_unreadable(attribution, model, batch)
                 except Exception as error:
-                    if out_of_memory(error) or (alone and not isinstance(error, NotApplicable)):
+                    if out_of_memory(error):
+                        raise
+                    error = _explained_error(error, model, batch)
+                    if alone and not isinstance(error, NotApplicable):
                         raise
                     del able[i]
                     yield i, _reason(error)
@@ -282,6 +290,32 @@ def _explained(
                     shared=recording.cost.shared,
                 )
                 yield i, _explanation(methods[i], recording, attribution, batch, cost)
+
+
+def _about_outputs(model: Model) -> list[str]:
+    """What to say of a network that ends in a softmax or sigmoid."""
+    if model.ends_in is None:
+        return []
+    return [f"the network ends in a {model.ends_in}; the logits before it are explained"]
+
+
+def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> None:
+    """Refuse a map that is zero everywhere because the network has no gradient."""
+    if not bool(attribution.heatmap.any()):
+        reason = why_unreadable(model, batch.pixels)
+        if reason:
+            raise NotApplicable(reason)
+
+
+def _explained_error(error: Exception, model: Model, batch: Batch) -> Exception:
+    """The error, or the reason why the network cannot be differentiated, where that is the cause.
+
+    Of a method's own errors, only those that say that nothing depends on anything are questioned.
+    """
+    if isinstance(error, SeewhyError) and "does not depend on" not in str(error):
+        return error
+    reason = why_unreadable(model, batch.pixels)
+    return NotApplicable(reason) if reason else error
 
 
 def _reason(error: Exception) -> str:
@@ -339,7 +373,7 @@ def _explanation(
         signed=method.signed,
         cost=cost,
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
-        notes=(*attribution.notes, *recording.notes),
+        notes=(*attribution.notes, *recording.notes, *_about_outputs(recording.model)),
         labels=recording.asked.labels,
         raw=recording.model.outputs == "scores",
     )

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seewhy.autodiff.operations.norms import affine
-from seewhy.models.model import Model, logits_of
+from seewhy.models.model import Model
 
 ROUNDING, HALF_ROUNDING = 1e-3, 0.1
 
@@ -59,7 +59,7 @@ class Inference:
     ) -> Float[Tensor, "batch classes"]:
         """In float32 at least; differentiable where gradients are on."""
         with torch.autocast(normal.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = logits_of(self.net(self.model.laid_out(normal)), len(normal))
+            logits = self.model.logits(self.net, self.model.laid_out(normal), len(normal))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

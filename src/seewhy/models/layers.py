@@ -155,7 +155,7 @@ def _located(model: Traceable, pixels: Tensor, layers: dict[str, Layer]) -> dict
         pictures = changed_pictures(pixels.shape[1], size, cells).to(pixels)
 
         def locate(name: str, tensor: Tensor, count: int = len(pictures)) -> None:
-            if len(tensor) == count:
+            if tensor.shape == (count, *layers[name].shape):
                 found[name] = located(doubtful[name], tensor.detach())
 
         hooks = {

@@ -20,6 +20,7 @@ from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
 from seewhy.models.addresses import Address
 from seewhy.models.edits import Edit, editors
+from seewhy.models.final import LastFunction
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import LayerGraph, trace_layers
 from seewhy.models.session import borrowed, device_of
@@ -39,8 +40,9 @@ class Model:
     - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
       cropped to it. By default pictures keep their size; use `preparation` for other settings.
     - `classes`: class names in the order of the logits, or a mapping index -> name.
-    - `outputs`: "logits" of classes, or "scores" that are used as they are: a regression, a
-      ranking, the output of a program. No probabilities are made of scores.
+    - `outputs`: "logits" of classes (of a network that ends in a softmax, its input), or "scores"
+      that are used as they are: a regression, a ranking, the output of a program. No probabilities
+      are made of scores.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Model:
         self.classes = None if classes is None else _class_names(classes)
         self.outputs = outputs
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
+        self.ends_in: str | None = None  # a last softmax or sigmoid, once it has run
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}
 
@@ -138,7 +141,19 @@ class Model:
         self.choose_memory_format(pixels)
         normal = self.normalised(pixels)
         with watched:
-            return keep_layout(logits_of(self.net(normal), len(pixels)))
+            return keep_layout(self.logits(self.net, normal, len(pixels)))
+
+    def logits(self, net: nn.Module, normal: Tensor, count: int) -> Float[Tensor, "batch classes"]:
+        """Run `net`, the network or an equivalent of it, on normalised pixels.
+
+        Returns what it puts out for `count` pictures, or the input of a softmax that it ends in.
+        """
+        if self.ends_in is None:
+            return logits_of(net(normal), count)
+        with LastFunction() as last:
+            output = net(normal)
+        before = last.before(output)
+        return logits_of(before[1] if before else output, count)
 
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
@@ -152,7 +167,11 @@ class Model:
         probe = torch.cat([self._probe(pixels)] * 2)
         with borrowed(self.net), torch.no_grad():
             try:
-                plain = self.net(self._normalised(probe, torch.contiguous_format))
+                with LastFunction() as last:
+                    plain = self.net(self._normalised(probe, torch.contiguous_format))
+                before = last.before(plain)
+                if before and self.outputs == "logits":
+                    self.ends_in = before[0]
                 fast = self.net(self._normalised(probe, torch.channels_last))
                 same = _alike(logits_of(fast, 2), logits_of(plain, 2))
             except Exception:  # if the network is broken, the next forward pass reports it

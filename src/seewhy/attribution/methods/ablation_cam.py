@@ -28,7 +28,6 @@ from seewhy.attribution.methods.scored_cams import ScoredCAM
 from seewhy.engine.recording import Recording
 from seewhy.models.addresses import Address
 from seewhy.models.hooks import hooked
-from seewhy.models.model import logits_of
 from seewhy.support.batching import BatchSizer, out_of_memory
 from seewhy.targets.scores import Outputs
 
@@ -145,7 +144,7 @@ class Ablations:
                 return recording.run(pixels.expand(count, -1, -1, -1))
             fast = recording.settings.precision == "fast"
             with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
-                logits = logits_of(model.net(model.normalised(pixels)), count)
+                logits = model.logits(model.net, model.normalised(pixels), count)
             recording.cost.ran(forwards=count / len(recording.pixels))
         return Outputs(logits, {}, None)
 

@@ -32,7 +32,7 @@ from seewhy.attribution.method import Attribution, Method, check
 from seewhy.engine.recording import Recording, Request
 from seewhy.errors import NotApplicable
 from seewhy.models.addresses import Address
-from seewhy.models.layers import LayerGraph
+from seewhy.models.layers import LayerGraph, compiled
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline
 
@@ -73,6 +73,11 @@ class FullGrad(Method):
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
         """The gradients at the pixels and at every layer with a bias."""
+        if any(compiled(module) for module in model.net.modules()):
+            raise NotApplicable(
+                f"{self.name} adds up the biases of all layers, and those of {model.name} are "
+                "inside TorchScript, where they cannot be seen"
+            )
         return [Request(), *(Request(at) for at in _biases(model, model.layer_graph(pixels)))]
 
     def attribute(self, recording: Recording) -> Attribution:

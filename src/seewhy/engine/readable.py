@@ -1,0 +1,56 @@
+"""Says why a network cannot be differentiated, once something has gone wrong."""
+
+import torch
+from torch import Tensor
+
+from seewhy.models.model import Model
+from seewhy.models.session import borrowed
+
+FORWARD_ONLY = "methods that need no gradient still work: occlusion, rise, lime, kernel-shap"
+
+
+def why_unreadable(model: Model, pixels: Tensor) -> str | None:
+    """The reason why no gradient reaches the pixels, in one line; None where one does.
+
+    Costs a forward and a backward pass, so it is called after a failure and not before.
+    """
+    why = _why(model, pixels)
+    return None if why is None else f"{model.name} cannot be differentiated: {why}; {FORWARD_ONLY}"
+
+
+def _why(model: Model, pixels: Tensor) -> str | None:
+    with borrowed(model.net), torch.enable_grad():
+        probe = pixels.detach().to(model.device, model.dtype).clone().requires_grad_()
+        try:
+            logits = model.forward(probe)
+        except Exception:
+            return None  # what fails without us is the network's own error
+        if logits.is_inference():
+            return "it runs inside torch.inference_mode()"
+        if not logits.requires_grad:
+            return _cut_off(model, "it runs inside torch.no_grad(), or detaches its output")
+        try:
+            (gradient,) = torch.autograd.grad(logits.sum(), probe, allow_unused=True)
+        except RuntimeError as error:
+            if "use_reentrant" in str(error):
+                return (
+                    "it uses activation checkpointing with use_reentrant=True; turn it off, or "
+                    "pass use_reentrant=False"
+                )
+            return " ".join(str(error).split())
+        if gradient is None:
+            what = "a part of it runs inside torch.no_grad(), or detaches what it reads"
+            return _cut_off(model, what)
+    try:
+        with borrowed(model.net), torch.no_grad():
+            model.forward(pixels[:1].detach().repeat(len(pixels) + 1, 1, 1, 1))
+    except Exception:
+        return f"it takes batches of {len(pixels)} only; export it with a dynamic batch dimension"
+    return None
+
+
+def _cut_off(model: Model, otherwise: str) -> str:
+    """Why there is no gradient, where there is no error either."""
+    if any("quantized" in type(module).__module__ for module in model.net.modules()):
+        return "it has quantised layers, which torch does not differentiate"
+    return otherwise
