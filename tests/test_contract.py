@@ -97,7 +97,8 @@ each_network = pytest.mark.parametrize("network", NETWORKS)
 each_applicable = pytest.mark.parametrize(("method", "network"), sampled(APPLICABLE))
 each_on_six = pytest.mark.parametrize(("method", "network"), sampled(APPLICABLE, ()))
 each_not_applicable = pytest.mark.parametrize(
-    ("method", "network"), sampled((m, n) for m in METHODS for n in NOT_APPLICABLE.get(m, ()))
+    ("method", "network"),
+    sampled((m, n) for m in METHODS for n in sorted(NOT_APPLICABLE.get(m, ()))),
 )
 
 
