@@ -15,10 +15,20 @@ from seewhy.attribution.method import Method
 from seewhy.cli.hyperparameters import configured
 from seewhy.cli.jobs import Job, pictures_of, plan
 from seewhy.cli.loading import batches
-from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
+from seewhy.cli.options import (
+    MODEL,
+    RUN,
+    SWITCH,
+    TARGET,
+    ModelOptions,
+    Output,
+    RunOptions,
+    TargetOptions,
+)
 from seewhy.cli.outputs import unless_left_empty
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
+from seewhy.targets.terms import TargetLike
 
 LOADED = 16  # pictures loaded and saved together, where no batch size is asked for
 
@@ -28,12 +38,14 @@ def explain(
     /,
     *,
     method: str = "grad-cam",
+    layer: str | None = None,
     set_: Annotated[
         tuple[str, ...], Parameter(name=["--set", "-s"], negative=(), show_default=False)
     ] = (),
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     format_: Annotated[str, Parameter(name="--format")] = "png",
     resume: Annotated[bool, SWITCH] = False,
+    target: TargetOptions = TARGET,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> int:
@@ -48,6 +60,8 @@ def explain(
     set_
         A hyperparameter of the method, as name=value; `seewhy methods NAME` lists them. May be
         given several times.
+    layer
+        The layer, for methods that read one; by default chosen for the model and reported.
     output
         For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
         For several the folder, made if need be. By default dog.grad-cam.png right here.
@@ -56,21 +70,26 @@ def explain(
     resume
         Leave out pictures whose file is already there.
     """
-    chosen = configured(method, run.layer, set_)
+    chosen = configured(method, layer, set_)
     with unless_left_empty(output):
         jobs = _jobs(pictures, output, chosen, format_, run.json, resume)
-        return _done(jobs, model, chosen, run, resume)
+        return _done(jobs, model, chosen, target.value, run, resume)
 
 
 def _done(
-    jobs: Sequence[Job], model: ModelOptions, method: Method, run: RunOptions, resume: bool
+    jobs: Sequence[Job],
+    model: ModelOptions,
+    method: Method,
+    target: TargetLike,
+    run: RunOptions,
+    resume: bool,
 ) -> int:
     """Do the jobs that are left to do; the exit status."""
     todo = [job for job in jobs if not (resume and job.done)]
     outcome = Outcome(run, todo, len(jobs) - len(todo))
     try:
         if todo:
-            _work(model, method, outcome)
+            _work(model, method, target, outcome)
     except KeyboardInterrupt:
         outcome.close()
         raise KeyboardInterrupt(outcome.so_far()) from None
@@ -93,12 +112,14 @@ def _jobs(
     return [Job(picture, None) for picture in pictures_of(pictures)]
 
 
-def _work(model: ModelOptions, method: Method, outcome: "Outcome") -> None:
+def _work(model: ModelOptions, method: Method, target: TargetLike, outcome: "Outcome") -> None:
     opened, run, todo = model.open(), outcome.run, outcome.todo
     with progress(run.quiet) as tell:
         for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.left_out):
             within = _within(tell, outcome.seen, len(part), len(todo))
-            explanation = explain_pictures(opened, batch, method, progress=within, **run.keywords)
+            explanation = explain_pictures(
+                opened, batch, method, target, progress=within, **run.keywords
+            )
             for number, job in enumerate(part):
                 # Entries come question by question: every len(part)-th is about this picture.
                 outcome.add(job, explanation[number :: len(part)])
