@@ -41,14 +41,14 @@ def channel_selectivity(
         What makes a channel active: its max or its mean.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.channel-selectivity.png right here.
+        dog.channel-selectivity.png in the current folder.
     """
     path = figure_path(output, pictures, "channel-selectivity")
     loaded = load_all(pictures)
     with progress(run.quiet) as tell:
-        found = measure(model.open(), loaded, methods, layer, by=by, progress=tell, **run.keywords)
-    found.save(path)
+        result = measure(model.open(), loaded, methods, layer, by=by, progress=tell, **run.keywords)
+    result.save(path)
     if run.json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not run.quiet:
-        print(f"{found.summary()}\nwritten   {path}")
+        print(f"{result.summary()}\nwritten   {path}")

@@ -39,8 +39,8 @@ def compare(
     pictures
         Picture files, or folders of them; - reads one from standard input.
     methods
-        quick (all but those that need hundreds of forwards), all, or names that `seewhy methods`
-        lists, with commas between them.
+        quick (all but those that need hundreds of forward passes), all, or names that
+        `seewhy methods` lists, with commas between them.
     layer
         The layer, for methods that read one; by default chosen for the model and reported.
     output
@@ -74,7 +74,7 @@ def _as_data(panel: Panel, output: Path) -> dict[str, object]:
 
 
 def _lines(panel: Panel) -> Sequence[str]:
-    """What was explained, once per picture, and what could not be asked."""
+    """Lines with the target of each picture, and the methods that were skipped and why."""
     lines = []
     for one in panel.explanations[0] if panel.explanations else ():
         lines.append(f"{one.batch.pictures[0].source}: {value_text(one)}")

@@ -64,7 +64,8 @@ def explain(
         The layer, for methods that read one; by default chosen for the model and reported.
     output
         For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
-        For several the folder, made if need be. By default dog.grad-cam.png right here.
+        For several the folder, created if needed. By default dog.grad-cam.png in the
+        current folder.
     format_
         The suffix of the files when no file is named: png, npz, safetensors, json or html.
     resume
@@ -84,7 +85,7 @@ def _done(
     run: RunOptions,
     resume: bool,
 ) -> int:
-    """Do the jobs that are left to do; the exit status."""
+    """Run the jobs that remain and return the exit status."""
     todo = [job for job in jobs if not (resume and job.done)]
     outcome = Outcome(run, todo, len(jobs) - len(todo))
     try:
@@ -104,7 +105,7 @@ def _jobs(
     as_json: bool,
     resume: bool,
 ) -> list[Job]:
-    """With `--json` and no output, nothing but the JSON is written."""
+    """Plan one job per picture; with `--json` and no output, only the JSON is written."""
     if output is not None or not as_json:
         return plan(pictures, output, method.name, suffix)
     if resume:
@@ -121,14 +122,14 @@ def _work(model: ModelOptions, method: Method, target: TargetLike, outcome: "Out
                 opened, batch, method, target, progress=within, **run.keywords
             )
             for number, job in enumerate(part):
-                # Entries come question by question: every len(part)-th is about this picture.
+                # Entries are ordered by target: every len(part)-th is about this picture.
                 outcome.add(job, explanation[number :: len(part)])
 
 
 def _within(
     tell: Callable[[str, float], None], before: int, now: int, total: int
 ) -> Callable[[str, float], None]:
-    """Progress of one batch as progress of the whole."""
+    """Convert the progress of one batch to the progress of the whole run."""
     return lambda what, share: tell(
         f"{what}, picture {before + 1} of {total}" if total > 1 else what,
         (before + share * now) / total,
@@ -136,7 +137,7 @@ def _within(
 
 
 class Outcome:
-    """What came of each job: saved and told as it comes, and summed up at the end."""
+    """Results of the jobs: each is saved and printed when ready; errors come at the end."""
 
     def __init__(self, run: RunOptions, todo: Sequence[Job], there_already: int):
         self.run = run
@@ -153,7 +154,7 @@ class Outcome:
         return self._finished + len(self.left_out)
 
     def add(self, job: Job, one: Explanation) -> None:
-        """Save the explanation of one picture, and tell of it."""
+        """Save the explanation of one picture and print its summary."""
         if job.path:
             one.save(job.path)
         self._finished += 1
@@ -164,7 +165,7 @@ class Outcome:
             print(f"{one.summary()}\nwritten   {job.path}\n", flush=True)
 
     def close(self) -> int:
-        """Print what was held back; the exit status."""
+        """Print the JSON results and the skipped pictures; return the exit status."""
         if self.run.json:
             print(json.dumps(self._results, ensure_ascii=False, indent=2), flush=True)
         for reason in self.left_out:
@@ -172,7 +173,7 @@ class Outcome:
         return 2 if self.left_out else 0
 
     def so_far(self) -> str:
-        """What an interrupted run leaves, and how to go on."""
+        """Say how many pictures an interrupted run finished, and how to resume it."""
         if not self._finished:
             return "nothing was finished"
         way_out = "; add --resume to go on" if self.todo[0].path else ""

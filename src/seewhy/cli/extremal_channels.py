@@ -53,26 +53,26 @@ def extremal_channels(
         Of the optimisation.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.extremal-channels.png right here.
+        dog.extremal-channels.png in the current folder.
     """
     wanted = _shares(shares)
     path = figure_path(output, pictures, "extremal-channels")
     loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
     with progress(run.quiet) as tell:
-        found = find(
+        result = find(
             model.open(), loaded, layer, target, wanted,
             together=together, steps=steps, photographs=among,
             precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
-    found.save(path)
+    result.save(path)
     if run.json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not run.quiet:
-        print(f"{found.summary()}\nwritten   {path}")
-    for reason in found.exemplars.left_out:
+        print(f"{result.summary()}\nwritten   {path}")
+    for reason in result.exemplars.left_out:
         print(f"seewhy: left out: {reason}", file=sys.stderr)
-    return 2 if found.exemplars.left_out else 0
+    return 2 if result.exemplars.left_out else 0
 
 
 def _shares(text: str) -> tuple[float, ...]:

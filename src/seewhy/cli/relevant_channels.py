@@ -41,17 +41,17 @@ def relevant_channels(
         How many channels.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.relevant-channels.png right here.
+        dog.relevant-channels.png in the current folder.
     """
     path = figure_path(output, pictures, "relevant-channels")
     loaded = load_all(pictures)
     with progress(run.quiet) as tell:
-        found = find(
+        result = find(
             model.open(), loaded, layer, target, method,
             count=count, precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
-    found.save(path)
+    result.save(path)
     if run.json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
     elif not run.quiet:
-        print(f"{found.summary()}\nwritten   {path}")
+        print(f"{result.summary()}\nwritten   {path}")

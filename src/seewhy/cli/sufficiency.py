@@ -51,7 +51,7 @@ def sufficiency(
         Of the optimisation, at most; by default 100, or 800 for the published algorithm.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.sufficiency.png right here.
+        dog.sufficiency.png in the current folder.
     """
     settings = [f"areas={areas}", f"algorithm={algorithm}"]
     settings += [] if steps is None else [f"steps={steps}"]
@@ -63,11 +63,11 @@ def sufficiency(
     batch = opened.prepare(loaded)
     check_class(opened, batch, target)
     with progress(run.quiet) as tell:
-        found = explain(
+        result = explain(
             opened, batch, method, target,
             progress=tell, **run.keywords,
         )  # fmt: skip
-        curve = sufficiency_curve(opened, found, batch_size=run.batch_size)
+        curve = sufficiency_curve(opened, result, batch_size=run.batch_size)
     curve.save(path, share=share)
     if run.json:
         told = curve.to_dict(share=share) | {"file": str(path)}
