@@ -73,7 +73,7 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
         ("--target botle", ["unknown class 'botle'", "did you mean bottle"]),
         ("--steps 0", ["at least one step"]),
         ("--steps many", ["--steps takes a whole number", "'many'"]),
-        ("--batch-size 0", ["at least one picture", "0"]),
+        ("--batch-size 0", ["--batch-size is at least 1", "0"]),
         ("--precision half", ["precision", "fast", "half"]),
         ("--photographs nowhere", ["no picture file nowhere"]),
         ("--photographs empty", ["empty holds no picture"]),

@@ -68,7 +68,7 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
         ("--target 99", ["99"]),
         ("--steps -1", ["at least one step", "-1"]),
         ("--steps many", ["--steps takes a whole number", "'many'"]),
-        ("--batch-size 0", ["at least one picture", "0"]),
+        ("--batch-size 0", ["--batch-size is at least 1", "0"]),
         ("--precision half", ["precision", "fast", "half"]),
         ("text.jpg", ["text.jpg", "not a picture"]),
         ("nowhere.jpg", ["no picture file nowhere.jpg"]),

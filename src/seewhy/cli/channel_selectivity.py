@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.options import MODEL, RUN, ModelOptions, Output, RunOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selectivity import METHODS
 from seewhy.evaluation.selectivity import channel_selectivity as measure
-from seewhy.support.settings import Settings
 
 
 def channel_selectivity(
@@ -22,11 +21,9 @@ def channel_selectivity(
     layer: str | None = None,
     methods: str = ",".join(METHODS),
     by: Literal["max", "mean"] = "max",
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    seed: int = 0,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
-    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    output: Output = None,
     model: ModelOptions = MODEL,
+    run: RunOptions = RUN,
 ) -> None:
     """Explain the most active, a random and the least active channel of a layer.
 
@@ -44,21 +41,14 @@ def channel_selectivity(
         What makes a channel active: its max or its mean.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.channel-selectivity.png right here.
-    seed
-        Of the random channels.
-    quiet
-        No progress bar and no summary.
-    as_json
-        Print the numbers as JSON instead of a summary.
+        dog.channel-selectivity.png in the current folder.
     """
-    Settings(seed)  # knows which seeds there are
     path = figure_path(output, pictures, "channel-selectivity")
     loaded = load_all(pictures)
-    with progress(quiet) as tell:
-        found = measure(model.open(), loaded, methods, layer, by=by, seed=seed, progress=tell)
-    found.save(path)
-    if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not quiet:
-        print(f"{found.summary()}\nwritten   {path}")
+    with progress(run.quiet) as tell:
+        result = measure(model.open(), loaded, methods, layer, by=by, progress=tell, **run.keywords)
+    result.save(path)
+    if run.json:
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+    elif not run.quiet:
+        print(f"{result.summary()}\nwritten   {path}")

@@ -14,7 +14,7 @@ from seewhy.attribution.explanation_text import value_text
 from seewhy.attribution.explanation_view import readable
 from seewhy.attribution.method import Method
 from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, ModelOptions, RunOptions
+from seewhy.cli.options import MODEL, RUN, TARGET, ModelOptions, RunOptions, TargetOptions
 from seewhy.cli.outputs import check_suffix, check_writable
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
@@ -26,7 +26,9 @@ def compare(
     /,
     *,
     methods: str = "quick",
+    layer: str | None = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
+    target: TargetOptions = TARGET,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> None:
@@ -37,16 +39,20 @@ def compare(
     pictures
         Picture files, or folders of them; - reads one from standard input.
     methods
-        quick (all but those that need hundreds of forwards), all, or names that `seewhy methods`
-        lists, with commas between them.
+        quick (all but those that need hundreds of forward passes), all, or names that
+        `seewhy methods` lists, with commas between them.
+    layer
+        The layer, for methods that read one; by default chosen for the model and reported.
     output
         The file to write, by suffix: .html, .png, .npz, .safetensors or .json.
     """
-    chosen = _chosen(methods, run.layer)
+    chosen = _chosen(methods, layer)
     check_writable(check_suffix(output, SUFFIXES))
     loaded = load_all(pictures)
     with progress(run.quiet) as tell:
-        panel = compare_methods(model.open(), loaded, chosen, progress=tell, **run.keywords)
+        panel = compare_methods(
+            model.open(), loaded, chosen, target.value, progress=tell, **run.keywords
+        )
     panel.save(output)
     if run.json:
         print(json.dumps(_as_data(panel, output), ensure_ascii=False, indent=2))
@@ -68,7 +74,7 @@ def _as_data(panel: Panel, output: Path) -> dict[str, object]:
 
 
 def _lines(panel: Panel) -> Sequence[str]:
-    """What was explained, once per picture, and what could not be asked."""
+    """Lines with the target of each picture, and the methods that were skipped and why."""
     lines = []
     for one in panel.explanations[0] if panel.explanations else ():
         lines.append(f"{one.batch.pictures[0].source}: {value_text(one)}")

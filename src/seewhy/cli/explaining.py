@@ -15,10 +15,20 @@ from seewhy.attribution.method import Method
 from seewhy.cli.hyperparameters import configured
 from seewhy.cli.jobs import Job, pictures_of, plan
 from seewhy.cli.loading import batches
-from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, RunOptions
+from seewhy.cli.options import (
+    MODEL,
+    RUN,
+    SWITCH,
+    TARGET,
+    ModelOptions,
+    Output,
+    RunOptions,
+    TargetOptions,
+)
 from seewhy.cli.outputs import unless_left_empty
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
+from seewhy.targets.terms import TargetLike
 
 LOADED = 16  # pictures loaded and saved together, where no batch size is asked for
 
@@ -28,12 +38,14 @@ def explain(
     /,
     *,
     method: str = "grad-cam",
+    layer: str | None = None,
     set_: Annotated[
         tuple[str, ...], Parameter(name=["--set", "-s"], negative=(), show_default=False)
     ] = (),
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     format_: Annotated[str, Parameter(name="--format")] = "png",
     resume: Annotated[bool, SWITCH] = False,
+    target: TargetOptions = TARGET,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> int:
@@ -48,29 +60,37 @@ def explain(
     set_
         A hyperparameter of the method, as name=value; `seewhy methods NAME` lists them. May be
         given several times.
+    layer
+        The layer, for methods that read one; by default chosen for the model and reported.
     output
         For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
-        For several the folder, made if need be. By default dog.grad-cam.png right here.
+        For several the folder, created if needed. By default dog.grad-cam.png in the
+        current folder.
     format_
         The suffix of the files when no file is named: png, npz, safetensors, json or html.
     resume
         Leave out pictures whose file is already there.
     """
-    chosen = configured(method, run.layer, set_)
+    chosen = configured(method, layer, set_)
     with unless_left_empty(output):
         jobs = _jobs(pictures, output, chosen, format_, run.json, resume)
-        return _done(jobs, model, chosen, run, resume)
+        return _done(jobs, model, chosen, target.value, run, resume)
 
 
 def _done(
-    jobs: Sequence[Job], model: ModelOptions, method: Method, run: RunOptions, resume: bool
+    jobs: Sequence[Job],
+    model: ModelOptions,
+    method: Method,
+    target: TargetLike,
+    run: RunOptions,
+    resume: bool,
 ) -> int:
-    """Do the jobs that are left to do; the exit status."""
+    """Run the jobs that remain and return the exit status."""
     todo = [job for job in jobs if not (resume and job.done)]
     outcome = Outcome(run, todo, len(jobs) - len(todo))
     try:
         if todo:
-            _work(model, method, outcome)
+            _work(model, method, target, outcome)
     except KeyboardInterrupt:
         outcome.close()
         raise KeyboardInterrupt(outcome.so_far()) from None
@@ -85,7 +105,7 @@ def _jobs(
     as_json: bool,
     resume: bool,
 ) -> list[Job]:
-    """With `--json` and no output, nothing but the JSON is written."""
+    """Plan one job per picture; with `--json` and no output, only the JSON is written."""
     if output is not None or not as_json:
         return plan(pictures, output, method.name, suffix)
     if resume:
@@ -93,21 +113,23 @@ def _jobs(
     return [Job(picture, None) for picture in pictures_of(pictures)]
 
 
-def _work(model: ModelOptions, method: Method, outcome: "Outcome") -> None:
+def _work(model: ModelOptions, method: Method, target: TargetLike, outcome: "Outcome") -> None:
     opened, run, todo = model.open(), outcome.run, outcome.todo
     with progress(run.quiet) as tell:
         for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.left_out):
             within = _within(tell, outcome.seen, len(part), len(todo))
-            explanation = explain_pictures(opened, batch, method, progress=within, **run.keywords)
+            explanation = explain_pictures(
+                opened, batch, method, target, progress=within, **run.keywords
+            )
             for number, job in enumerate(part):
-                # Entries come question by question: every len(part)-th is about this picture.
+                # Entries are ordered by target: every len(part)-th is about this picture.
                 outcome.add(job, explanation[number :: len(part)])
 
 
 def _within(
     tell: Callable[[str, float], None], before: int, now: int, total: int
 ) -> Callable[[str, float], None]:
-    """Progress of one batch as progress of the whole."""
+    """Convert the progress of one batch to the progress of the whole run."""
     return lambda what, share: tell(
         f"{what}, picture {before + 1} of {total}" if total > 1 else what,
         (before + share * now) / total,
@@ -115,7 +137,7 @@ def _within(
 
 
 class Outcome:
-    """What came of each job: saved and told as it comes, and summed up at the end."""
+    """Results of the jobs: each is saved and printed when ready; errors come at the end."""
 
     def __init__(self, run: RunOptions, todo: Sequence[Job], there_already: int):
         self.run = run
@@ -132,7 +154,7 @@ class Outcome:
         return self._finished + len(self.left_out)
 
     def add(self, job: Job, one: Explanation) -> None:
-        """Save the explanation of one picture, and tell of it."""
+        """Save the explanation of one picture and print its summary."""
         if job.path:
             one.save(job.path)
         self._finished += 1
@@ -143,7 +165,7 @@ class Outcome:
             print(f"{one.summary()}\nwritten   {job.path}\n", flush=True)
 
     def close(self) -> int:
-        """Print what was held back; the exit status."""
+        """Print the JSON results and the skipped pictures; return the exit status."""
         if self.run.json:
             print(json.dumps(self._results, ensure_ascii=False, indent=2), flush=True)
         for reason in self.left_out:
@@ -151,7 +173,7 @@ class Outcome:
         return 2 if self.left_out else 0
 
     def so_far(self) -> str:
-        """What an interrupted run leaves, and how to go on."""
+        """Say how many pictures an interrupted run finished, and how to resume it."""
         if not self._finished:
             return "nothing was finished"
         way_out = "; add --resume to go on" if self.todo[0].path else ""

@@ -9,13 +9,12 @@ from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
 from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, OneTarget, Output, RunOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.extremal_channels import STEPS, checked_shares
 from seewhy.concepts.extremal_channels import extremal_channels as find
 from seewhy.errors import SeewhyError
-from seewhy.support.settings import Settings
 
 
 def extremal_channels(
@@ -24,16 +23,13 @@ def extremal_channels(
     *,
     layer: str | None = None,
     shares: str = "0.1",
-    target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
+    target: OneTarget = None,
     together: Annotated[bool, SWITCH] = False,
     photographs: Path | None = None,
     steps: int = STEPS,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    precision: str = "full",
-    batch_size: int | None = None,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
-    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    output: Output = None,
     model: ModelOptions = MODEL,
+    run: RunOptions = RUN,
 ) -> int:
     """Find the few channels of a layer that keep the answer when all others are set to zero.
 
@@ -57,35 +53,26 @@ def extremal_channels(
         Of the optimisation.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.extremal-channels.png right here.
-    precision
-        full, or fast: bfloat16.
-    batch_size
-        The most pictures in one forward; by default as many as the device likes best.
-    quiet
-        No progress bar and no summary.
-    as_json
-        Print the numbers as JSON instead of a summary.
+        dog.extremal-channels.png in the current folder.
     """
     wanted = _shares(shares)
-    Settings(precision=precision, most=batch_size)  # knows which there are
     path = figure_path(output, pictures, "extremal-channels")
     loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
-    with progress(quiet) as tell:
-        found = find(
+    with progress(run.quiet) as tell:
+        result = find(
             model.open(), loaded, layer, target, wanted,
             together=together, steps=steps, photographs=among,
-            precision=precision, batch_size=batch_size, progress=tell,
+            precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
-    found.save(path)
-    if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not quiet:
-        print(f"{found.summary()}\nwritten   {path}")
-    for reason in found.exemplars.left_out:
+    result.save(path)
+    if run.json:
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+    elif not run.quiet:
+        print(f"{result.summary()}\nwritten   {path}")
+    for reason in result.exemplars.left_out:
         print(f"seewhy: left out: {reason}", file=sys.stderr)
-    return 2 if found.exemplars.left_out else 0
+    return 2 if result.exemplars.left_out else 0
 
 
 def _shares(text: str) -> tuple[float, ...]:

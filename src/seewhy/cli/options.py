@@ -1,4 +1,4 @@
-"""Options that several commands share, as dataclasses that cyclopts spreads out."""
+"""Options that several commands share, as dataclasses whose fields cyclopts turns into options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,42 +13,40 @@ from seewhy.support.settings import LARGEST_SEED, Settings
 from seewhy.targets.terms import TargetLike, difference, each
 
 # Help shows the groups in this order, after a command's own options.
-MODEL_GROUP = Group("Model", sort_key=1)
-RUN_GROUP = Group("Run", sort_key=2)
+TARGET_GROUP = Group("Target", sort_key=1)
+MODEL_GROUP = Group("Model", sort_key=2)
+RUN_GROUP = Group("Run", sort_key=3)
 SWITCH = Parameter(negative=(), show_default=False)
 
 
 @Parameter(name="*", group=MODEL_GROUP)
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, and where it runs."""
+    """Which model to open, and on which device it runs."""
 
     model: Annotated[str, Parameter(name=["--model", "-m"])] = "scenes"
     """scenes, efficientnet-lite0, torchvision/NAME, timm/NAME, hf/NAME or
     package.module:function."""
 
     weights: Annotated[str | None, Parameter(name=["--weights", "-w"])] = None
-    "A .safetensors or .pth file, or random; by default the model's own, downloaded if need be."
+    "A .safetensors or .pth file, or random; by default the model's own, downloaded if needed."
 
     classes: Path | None = None
-    "Class names: a .txt file, one a line, or a .json file."
+    "Class names: a .txt file with one per line, or a .json file."
 
     device: str = "cpu"
     "cpu, cuda, cuda:1 or mps."
 
     def open(self) -> Model:
-        """The model, ready to run."""
+        """Open the model on its device."""
         classes = None if self.classes is None else str(self.classes)
         return open_model(self.model, self.weights, device=self.device, classes=classes)
 
 
-@Parameter(name="*", group=RUN_GROUP)
+@Parameter(name="*", group=TARGET_GROUP)
 @dataclass(frozen=True)
-class RunOptions:
-    """What is explained, and how it is computed.
-
-    Raises `SeewhyError` for what no run can have, before a model is opened.
-    """
+class TargetOptions:
+    """What to explain. Raises `SeewhyError` when --against has no --target."""
 
     target: Annotated[
         tuple[str, ...], Parameter(name=["--target", "-t"], negative=(), show_default=False)
@@ -57,22 +55,41 @@ class RunOptions:
     such as layer3:17; or a sum such as "dog - 0.5*layer3:17". May be given several times."""
 
     against: str | None = None
-    "A class: explain why the target rather than this one."
+    "A class: explain why the model prefers the target to this class."
 
-    layer: str | None = None
-    "The layer for methods that read one; by default found and reported."
+    def __post_init__(self) -> None:
+        if self.against is not None and not self.target:
+            raise SeewhyError("--against needs a --target that it is compared with")
+
+    @property
+    def value(self) -> TargetLike:
+        """The target in the form that `explain` and `compare` take."""
+        if not self.target:
+            return None
+        other = self.against
+        terms = [name if other is None else difference(name, other) for name in self.target]
+        return terms[0] if len(terms) == 1 else each(*terms)
+
+
+@Parameter(name="*", group=RUN_GROUP)
+@dataclass(frozen=True)
+class RunOptions:
+    """How to compute and print the results.
+
+    Raises `SeewhyError` for invalid values before any model is opened.
+    """
 
     precision: str = "full"
     "full, or fast: bfloat16."
 
     seed: int = 0
-    "For methods that draw random numbers."
+    "Seed of the random numbers, for methods that draw any."
 
     batch_size: int | None = None
-    "The most pictures in one forward; by default as many as the device likes best."
+    "The most pictures in one forward pass; by default chosen to suit the device."
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False
-    "No progress bar and no summary."
+    "Print no progress bar and no summary."
 
     json: Annotated[bool, SWITCH] = False
     "Print results as JSON instead of a summary."
@@ -82,25 +99,18 @@ class RunOptions:
             raise SeewhyError(f"--batch-size is at least 1, not {self.batch_size}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise SeewhyError(f"--seed is from 0 to {LARGEST_SEED}, not {self.seed}")
-        if self.against is not None and not self.target:
-            raise SeewhyError("--against needs a --target that it is compared with")
-        Settings(self.seed, self.precision, self.batch_size)  # knows the rest
+        Settings(self.seed, self.precision, self.batch_size)  # checks the precision
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """What `explain` and `compare` take under the same names; the layer is the method's."""
-        names = ("precision", "seed", "batch_size")
-        return {"target": self.asked} | {name: getattr(self, name) for name in names}
-
-    @property
-    def asked(self) -> TargetLike:
-        """The target that `explain` and `compare` take."""
-        if not self.target:
-            return None
-        other = self.against
-        asked = [one if other is None else difference(one, other) for one in self.target]
-        return asked[0] if len(asked) == 1 else each(*asked)
+        """The options that `explain` and `compare` take under the same names."""
+        return {name: getattr(self, name) for name in ("precision", "seed", "batch_size")}
 
 
 MODEL = ModelOptions()
+TARGET = TargetOptions()
 RUN = RunOptions()
+
+# For commands that explain a single target, and for those that name their own output file.
+OneTarget = Annotated[str | None, Parameter(name=["--target", "-t"], group=TARGET_GROUP)]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.options import MODEL, RUN, ModelOptions, OneTarget, Output, RunOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.concepts.relevance import relevant_channels as find
@@ -18,13 +18,12 @@ def relevant_channels(
     /,
     *,
     layer: str | None = None,
-    target: str | None = None,
+    target: OneTarget = None,
     method: str = "lrp-epsilon-plus",
     count: int = 4,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
-    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    output: Output = None,
     model: ModelOptions = MODEL,
+    run: RunOptions = RUN,
 ) -> None:
     """Rank the channels of a layer by relevance, and map what each of the first ones sees.
 
@@ -42,18 +41,17 @@ def relevant_channels(
         How many channels.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.relevant-channels.png right here.
-    quiet
-        No progress bar and no summary.
-    as_json
-        Print the numbers as JSON instead of a summary.
+        dog.relevant-channels.png in the current folder.
     """
     path = figure_path(output, pictures, "relevant-channels")
     loaded = load_all(pictures)
-    with progress(quiet) as tell:
-        found = find(model.open(), loaded, layer, target, method, count=count, progress=tell)
-    found.save(path)
-    if as_json:
-        print(json.dumps(found.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not quiet:
-        print(f"{found.summary()}\nwritten   {path}")
+    with progress(run.quiet) as tell:
+        result = find(
+            model.open(), loaded, layer, target, method,
+            count=count, precision=run.precision, batch_size=run.batch_size, progress=tell,
+        )  # fmt: skip
+    result.save(path)
+    if run.json:
+        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
+    elif not run.quiet:
+        print(f"{result.summary()}\nwritten   {path}")

@@ -9,11 +9,10 @@ from cyclopts import Parameter
 from seewhy.attribution.explain import explain
 from seewhy.cli.hyperparameters import configured
 from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.options import MODEL, RUN, ModelOptions, OneTarget, Output, RunOptions
 from seewhy.cli.outputs import figure_path
 from seewhy.cli.progress import progress
 from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
-from seewhy.support.settings import Settings
 
 
 def sufficiency(
@@ -22,19 +21,18 @@ def sufficiency(
     *,
     areas: str = "0.02,0.05,0.1,0.2,0.4",
     share: float = 0.5,
-    target: Annotated[str | None, Parameter(name=["--target", "-t"])] = None,
+    target: OneTarget = None,
     algorithm: str = "exact-area",
     steps: int | None = None,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    precision: str = "full",
-    batch_size: int | None = None,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
-    as_json: Annotated[bool, Parameter(name="--json"), SWITCH] = False,
+    output: Output = None,
     model: ModelOptions = MODEL,
+    run: RunOptions = RUN,
 ) -> None:
     """Find the parts of the picture, of given areas, that keep its class best, and what they keep.
 
-    All else is blurred. The figure shows what the network saw, and probability against area.
+    Everything else is blurred. The figure shows what the network saw and
+    the probability against the area.
+    The precision applies to the optimisation; probabilities are measured in full precision.
 
     Parameters
     ----------
@@ -53,35 +51,26 @@ def sufficiency(
         Of the optimisation, at most; by default 100, or 800 for the published algorithm.
     output
         The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.sufficiency.png right here.
-    precision
-        Of learning: full, or fast: bfloat16. What is kept is measured in full.
-    batch_size
-        The most pictures in one forward; by default as many as the device likes best.
-    quiet
-        No progress bar and no summary.
-    as_json
-        Print the numbers as JSON instead of a summary.
+        dog.sufficiency.png in the current folder.
     """
     settings = [f"areas={areas}", f"algorithm={algorithm}"]
     settings += [] if steps is None else [f"steps={steps}"]
     method = configured("extremal-perturbation", None, settings)
     checked_share(share)
-    Settings(precision=precision, most=batch_size)  # knows which there are
     path = figure_path(output, pictures, "sufficiency")
     loaded = load_all(pictures)
     opened = model.open()
     batch = opened.prepare(loaded)
     check_class(opened, batch, target)
-    with progress(quiet) as tell:
-        found = explain(
+    with progress(run.quiet) as tell:
+        result = explain(
             opened, batch, method, target,
-            precision=precision, batch_size=batch_size, progress=tell,
+            progress=tell, **run.keywords,
         )  # fmt: skip
-        curve = sufficiency_curve(opened, found, batch_size=batch_size)
+        curve = sufficiency_curve(opened, result, batch_size=run.batch_size)
     curve.save(path, share=share)
-    if as_json:
+    if run.json:
         told = curve.to_dict(share=share) | {"file": str(path)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
-    elif not quiet:
+    elif not run.quiet:
         print(f"{curve.summary(share=share)}\nwritten   {path}")
