@@ -25,6 +25,7 @@ nb_execution_cache_path = str(ROOT / "docs" / "_build" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "remove"  # warnings of libraries, with paths of this machine
 
 default_role = "code"  # docstrings have single backticks
 autodoc_member_order = "bysource"
