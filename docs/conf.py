@@ -1,5 +1,6 @@
 """How sphinx builds the site: `make docs`."""
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -14,14 +15,20 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = "seewhy"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
 html_show_copyright = False
 
 myst_heading_anchors = 4
 
+
+def _digest() -> str:
+    """Of all the code, in a few letters."""
+    files = sorted((ROOT / "src").rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(ROOT / "docs" / "_build" / "notebooks")
+# Of this code only: what other code put out is not shown again.
+nb_execution_cache_path = str(ROOT / "docs" / "_build" / "notebooks" / _digest())
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True

@@ -16,13 +16,18 @@ from seewhy.cli.hyperparameters import meanings
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def generate():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def _module(name: str):
+    """A module of docs, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return _module("generate")
 
 
 def test_the_page_of_methods_tells_all_of_each_method(generate, tmp_path):
@@ -55,6 +60,25 @@ def test_every_public_name_is_in_the_reference_once():
     pages = [path.read_text() for path in sorted((ROOT / "docs" / "api").glob("*.md"))]
     listed = re.findall(r"^\.\. auto\w+:: seewhy\.(\w+)$", "\n".join(pages), flags=re.MULTILINE)
     assert sorted(listed) == sorted(set(public) - {"__version__"})
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            ["Head.", "", "- `a`: one. - `b`: two,", "goes on.", "- `c`: three", "", "Tail."],
+            ["Head.", "", "- `a`: one.", "", "- `b`: two, goes on.", "", "- `c`: three", ""]
+            + ["Tail.", ""],
+        ),
+        (["Sums:", "- `a`: 1 - `b` stays"], ["Sums:", "", "- `a`: 1 - `b` stays", ""]),
+        (["Code::", "", "    a = 1"], ["Code::", "", "    a = 1", ""]),
+    ],
+)
+def test_lists_of_docstrings_get_their_lines(written, expected):
+    docstrings = _module("docstrings")
+    lines = list(written)
+    docstrings.lists(None, "function", "name", None, None, lines)
+    assert lines == expected
 
 
 def _examples(language: str) -> str:
