@@ -66,9 +66,8 @@ def test_every_public_name_is_in_the_reference_once():
     ("written", "expected"),
     [
         (
-            ["Head.", "", "- `a`: one. - `b`: two,", "goes on.", "- `c`: three", "", "Tail."],
-            ["Head.", "", "- `a`: one.", "", "- `b`: two, goes on.", "", "- `c`: three", ""]
-            + ["Tail.", ""],
+            ["- `a`: one. - `b`: two,", "goes on.", "- `c`: three", "", "Tail."],
+            ["- `a`: one.", "", "- `b`: two, goes on.", "", "- `c`: three", "", "Tail.", ""],
         ),
         (["Sums:", "- `a`: 1 - `b` stays"], ["Sums:", "", "- `a`: 1 - `b` stays", ""]),
         (["Code::", "", "    a = 1"], ["Code::", "", "    a = 1", ""]),
