@@ -15,6 +15,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = "seewhy"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 
 myst_heading_anchors = 4
