@@ -75,6 +75,7 @@ NOT_APPLICABLE = {
     "kernel-shap": set(),
     "layer-cam": NO_GRID,
     "lime": set(),
+    "lrp": set(),
     "lrp-epsilon": set(),
     "lrp-epsilon-alpha2-beta1": set(),
     "lrp-epsilon-alpha2-beta1-flat": set(),

@@ -7,6 +7,7 @@ from .attribution.explain import methods as methods
 from .attribution.explanation import Explanation as Explanation
 from .attribution.explanation import Panel as Panel
 from .attribution.method import Method as Method
+from .autodiff.rules.composites import add_composite as add_composite
 from .concepts.extremal_channels import ExtremalChannels as ExtremalChannels
 from .concepts.extremal_channels import extremal_channels as extremal_channels
 from .concepts.relevance import ChannelRelevance as ChannelRelevance

@@ -351,7 +351,7 @@ def test_what_was_finished_when_memory_ran_out_is_not_done_again():
 
 def test_no_memory_for_one_picture_is_said_in_a_line():
     for explained in (seewhy.explain, seewhy.compare):
-        with pytest.raises(SeewhyError, match="one picture of 16x16; give smaller pic") as caught:
+        with pytest.raises(SeewhyError, match="one picture of 16x16; use smaller pic") as caught:
             explained(tight(0)[0], PIXELS, "gradient")
         assert "\n" not in str(caught.value) and "--precision fast" in str(caught.value)
 

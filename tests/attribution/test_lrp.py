@@ -380,7 +380,7 @@ def test_single_channels_add_up_to_the_unconditional_map(method: str, layer: str
     ]
     assert_close(sum(single), whole.attribution)
     assert (single[0] - single[1]).abs().max() > 0
-    some = seewhy.explain(model, pixels, method, 1, through=f"{layer}:1, {layer}:4")
+    some = seewhy.explain(model, pixels, method, 1, through=(f"{layer}:1", f"{layer}:4"))
     assert_close(some.attribution, single[1] + single[4])
     assert some.residual is None
 
@@ -422,7 +422,7 @@ class Lower(nn.Module):
 def test_conditions_at_two_layers_are_both_passed(method: str, pixels: Tensor):
     model = as_model(put_together(chain))
     pairs = {
-        (i, j): seewhy.explain(model, pixels, method, 1, through=f"n:{i},m:{j}").attribution
+        (i, j): seewhy.explain(model, pixels, method, 1, through=(f"n:{i}", f"m:{j}")).attribution
         for i, j in product(range(6), (0, 3))
     }
     for j in (0, 3):

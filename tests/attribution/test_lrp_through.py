@@ -62,7 +62,7 @@ def test_only_what_passes_the_channels_counts(kinds: list[str], data, seed: int)
     model = seewhy.Model(net, mean=0.5, std=0.25)
     blocks = data.draw(st.sets(st.integers(0, len(kinds) - 1), min_size=1, max_size=2))
     gates = [(b, data.draw(st.integers(0, net.convs[b].out_channels - 1))) for b in blocks]
-    through = ",".join(f"convs.{b}:{c}" for b, c in data.draw(st.permutations(gates)))
+    through = tuple(f"convs.{b}:{c}" for b, c in data.draw(st.permutations(gates)))
     expected = passed(net, (pixels.double() - 0.5) / 0.25, gates)
     found = seewhy.explain(model, pixels, "lrp-epsilon", 1, epsilon=1e-13, through=through)
     scale = float(expected.abs().max())
@@ -93,7 +93,7 @@ class Beside(nn.Module):
 
 def test_layers_of_which_neither_reads_the_other_are_not_both_passed():
     with pytest.raises(NotApplicable, match="does not depend on a by way of the channels named"):
-        seewhy.explain(Beside(), torch.rand(1, 3, 5, 5), "lrp-epsilon", 1, through="a:1,b:1")
+        seewhy.explain(Beside(), torch.rand(1, 3, 5, 5), "lrp-epsilon", 1, through=("a:1", "b:1"))
 
 
 def test_a_layer_before_the_one_that_is_read_is_refused():

@@ -56,8 +56,8 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
     [
         ("--areas 1.5", ["areas are shares between 0 and 1", "1.5"]),
         ("--areas 0", ["areas are shares between 0 and 1"]),
-        ("--areas nan", ["areas is numbers such as 0.05,0.1", "'nan'"]),
-        ("--areas few", ["areas is numbers such as 0.05,0.1", "'few'"]),
+        ("--areas nan", ["areas is numbers such as 0.05,0.1", "nan"]),
+        ("--areas few", ["areas is numbers such as 0.05,0.1", "few"]),
         ("--areas ,", ["areas are shares between 0 and 1"]),
         ("--share 0", ["above 0 and at most 1", "0"]),
         ("--share 1.01", ["above 0 and at most 1", "1.01"]),
@@ -90,7 +90,7 @@ def test_scores_that_are_no_probabilities_are_refused_at_once(here, seewhy, monk
     Path("scorer.py").write_text(
         "import seewhy\n"
         "def make():\n"
-        "    return seewhy.Model(seewhy.open_model('scenes').net, size=64, raw=True)\n"
+        "    return seewhy.Model(seewhy.open_model('scenes').net, size=64, outputs='scores')\n"
     )
     seewhy("sufficiency dog.jpg -m scorer:make --steps 100000").refused("probability of a class")
 

@@ -258,7 +258,7 @@ def test_no_memory_for_one_picture_is_said_in_a_line():
     model = seewhy.Model(nn.Sequential(small, case.build()))
     model.layer_graph(case.pixels())
     small.most = 0
-    with pytest.raises(seewhy.SeewhyError, match="one picture of 24x24; give smaller"):
+    with pytest.raises(seewhy.SeewhyError, match="one picture of 24x24; use smaller"):
         seewhy.extremal_channels(model, case.pixels(), "1.2", steps=2)
 
 

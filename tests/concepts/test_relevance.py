@@ -134,6 +134,6 @@ def test_no_memory_for_one_picture_is_said_in_a_line(model: seewhy.Model, pixels
 
     model.layer_graph(pixels)
     handle = model.net.register_forward_pre_hook(full)
-    with pytest.raises(SeewhyError, match="one picture of 12x12; give smaller"):
+    with pytest.raises(SeewhyError, match="one picture of 12x12; use smaller"):
         seewhy.relevant_channels(model, pixels, "middle")
     handle.remove()

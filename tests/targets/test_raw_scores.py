@@ -43,7 +43,7 @@ def test_no_probability_is_claimed(explanation):
 def test_a_network_puts_out_logits_unless_it_is_said_otherwise():
     model = seewhy.open_model("scenes")
     assert not seewhy.explain(model, PICTURES, "gradient").raw
-    as_scores = seewhy.Model(model.net, raw=True)
+    as_scores = seewhy.Model(model.net, outputs="scores")
     said = seewhy.explain(as_scores, PICTURES, "gradient")
     assert said.raw and bool(said.probabilities.isnan().all())
 
@@ -110,7 +110,7 @@ def test_archives_from_before_are_of_logits(explanation, monkeypatch, tmp_path):
 
 def test_a_response_curve_is_about_probabilities(explanation):
     net = seewhy.open_model("scenes").net
-    model = seewhy.Model(net, raw=True)
+    model = seewhy.Model(net, outputs="scores")
     said = seewhy.explain(model, PICTURES[:1], "extremal-perturbation", steps=2)
     with pytest.raises(seewhy.NotApplicable, match="probability of a class"):
         seewhy.sufficiency_curve(model, said)
@@ -137,3 +137,8 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
         out = capsys.readouterr().out
         assert left.value.code == 0 and said in out
         assert ", score 2" in out and "probability" not in out
+
+
+def test_an_unknown_kind_of_outputs_is_refused():
+    with pytest.raises(seewhy.SeewhyError, match="unknown kind of outputs 'score'; did you mean"):
+        seewhy.Model(torch.nn.Identity(), outputs="score")

@@ -117,7 +117,8 @@ def parse_methods(
     if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
         return parse_methods([methods], layer)
     if methods in ("all", "quick"):
-        methods = sorted(n for n, m in REGISTRY.items() if methods == "all" or not m.costly)
+        swept = {name: method for name, method in REGISTRY.items() if method.in_sweeps}
+        methods = sorted(n for n, m in swept.items() if methods == "all" or not m.costly)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
     if not methods:
@@ -340,7 +341,7 @@ def _explanation(
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
         notes=(*attribution.notes, *recording.notes),
         labels=recording.asked.labels,
-        raw=recording.model.raw,
+        raw=recording.model.outputs == "scores",
     )
 
 

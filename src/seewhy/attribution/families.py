@@ -18,7 +18,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "Layer-wise relevance propagation": (
         "lrp-epsilon-plus-flat", "lrp-epsilon-plus", "lrp-epsilon-alpha2-beta1-flat",
-        "lrp-epsilon-alpha2-beta1", "lrp-epsilon-gamma-box", "lrp-epsilon",
+        "lrp-epsilon-alpha2-beta1", "lrp-epsilon-gamma-box", "lrp-epsilon", "lrp",
     ),
     "Differences from a baseline, layer by layer": ("deep-lift",),
     "Excitation backpropagation": ("contrastive-excitation-backprop", "excitation-backprop"),

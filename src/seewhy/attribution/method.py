@@ -54,6 +54,7 @@ class Method(ABC):
     source: ClassVar[str]
     reads_layer: ClassVar[bool] = False  # its field `layer` is found automatically if None
     random: ClassVar[bool] = False  # its result depends on the seed
+    in_sweeps: ClassVar[bool] = True  # "all" and "quick" include it
     costly: ClassVar[bool] = False  # more than a hundred forwards a picture
 
     def __init_subclass__(cls) -> None:
@@ -80,7 +81,7 @@ class Method(ABC):
 
     @classmethod
     def types(cls) -> dict[str, type]:
-        """The type of each hyperparameter, None aside: bool, int, float, str, or tuple of numbers.
+        """The type of each hyperparameter: bool, int, float, str, tuple (of numbers), or `Words`.
 
         None always means the default.
         """
@@ -99,7 +100,9 @@ def _plain(hint: Any) -> type:
         return type(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
         return next(_plain(option) for option in get_args(hint) if option is not type(None))
-    return get_origin(hint) or hint
+    if get_origin(hint) is tuple:
+        return Words if get_args(hint)[0] is str else tuple
+    return hint
 
 
 def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Method:
@@ -124,7 +127,12 @@ def _made(cls: type[Method], parameters: dict[str, Any]) -> Method:
     return cls(**{k: _typed(f"{cls.name}: {k}", types[k], v) for k, v in given.items()})
 
 
+class Words(tuple):
+    """The type of a hyperparameter that holds several words."""
+
+
 _WORDS = {
+    Words: 'words, such as ("layer3:17", "layer3:40")',
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -135,10 +143,8 @@ _WORDS = {
 
 def _typed(where: str, expected: type, value: Any) -> Any:
     """The value if it is of the expected type; a whole number will do for a number."""
-    if expected is tuple and isinstance(value, list | tuple):
-        if all(type(number) in (int, float) and math.isfinite(number) for number in value):
-            return tuple(map(float, value))
-        value = ",".join(map(str, value))
+    if expected in (tuple, Words):
+        return _row(where, expected, [value] if isinstance(value, str) else value)
     if expected is float and type(value) is int:
         value = float(value)
     if type(value) is not expected:
@@ -146,6 +152,16 @@ def _typed(where: str, expected: type, value: Any) -> Any:
     if expected is float and not math.isfinite(value):
         raise SeewhyError(f"{where} is a finite number, not {value!r}")
     return value
+
+
+def _row(where: str, expected: type, values: Any) -> tuple:
+    """Several numbers, or several words."""
+    kinds = (str,) if expected is Words else (int, float)
+    if not isinstance(values, list | tuple) or not all(type(v) in kinds for v in values):
+        raise SeewhyError(f"{where} is {_WORDS[expected]}, not {values!r}")
+    if expected is tuple and not all(map(math.isfinite, values)):
+        raise SeewhyError(f"{where} holds finite numbers, not {values!r}")
+    return tuple(values)
 
 
 def check_choice(what: str, value: str, choices: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from seewhy.attribution.method import REGISTRY, Method, as_method
+from seewhy.attribution.method import REGISTRY, Method, Words, as_method
 from seewhy.errors import SeewhyError
 
 
@@ -33,6 +33,8 @@ def _parse(types: dict[str, type], word: str) -> tuple[str, Any]:
         raise SeewhyError(f"--set expects name=value, such as samples=50, not {word!r}")
     name = name.replace("-", "_")
     expected = types.get(name, str)
+    if expected is Words:
+        return name, tuple(word.strip() for word in text.split(",") if word.strip())
     if expected is tuple:
         return name, tuple(_value(number) for number in text.strip("()[]").split(",") if number)
     return name, text if expected is str else _value(text)

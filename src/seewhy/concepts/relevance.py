@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from seewhy.attribution.explain import Report, as_model, explain
 from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.method import Method, as_method, check
-from seewhy.attribution.methods.lrp import LRP
+from seewhy.attribution.methods.lrp import Relevance
 from seewhy.engine.recording import INPUT, Request, recorded
 from seewhy.errors import SeewhyError, TooLarge
 from seewhy.images import Batch
@@ -96,7 +96,7 @@ def relevant_channels(
     """
     opened, chosen = as_model(model), as_method(method)
     check(count >= 1, f"relevant_channels() shows at least one channel, not {count}")
-    if not isinstance(chosen, LRP) or chosen.layer or chosen.through:
+    if not isinstance(chosen, Relevance) or chosen.layer or chosen.through:
         raise SeewhyError(
             "relevant_channels() needs an LRP method that reads the pixels, such as "
             "lrp-epsilon-plus"
@@ -126,14 +126,14 @@ def relevant_channels(
 def _conditional(
     model: Model,
     pixels: Tensor,
-    method: LRP,
+    method: Relevance,
     place: str,
     count: int,
     asked: list[Target],
     settings: Settings,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Relevance of the channels, the most relevant ones, and a map through each of those."""
-    rules = method.rules(model)
+    rules = method.rules()
     requests = [Request(place, rules), Request(INPUT, rules, (place,))]
     with recorded(model, pixels, requests, MultiTarget((asked,)), settings) as recording:
         at_layer, _ = recording.relevance(place, rules)

@@ -80,8 +80,8 @@ def find_grid(
     ambiguous shapes, such as 96 x 96 x 96.
     """
     if len(shape) == 3:
-        fits_first = _fits(shape[1], shape[2], size)
-        fits_last = _fits(shape[0], shape[1], size)
+        fits_first = fits(shape[1], shape[2], size)
+        fits_last = fits(shape[0], shape[1], size)
         if fits_last and (channels_last or not fits_first):
             return Grid("channels-last", shape[0], shape[1])
         if fits_first:
@@ -101,12 +101,12 @@ def _token_grid(
     for prefix in range(min(MOST_PREFIX_TOKENS, tokens // 2) + 1):
         patches = tokens - prefix
         height = round(sqrt(patches * size[0] / size[1]))
-        if height and patches % height == 0 and _fits(height, patches // height, size, slack=0.5):
+        if height and patches % height == 0 and fits(height, patches // height, size, slack=0.5):
             return Grid("tokens", height, patches // height, prefix)
     return None
 
 
-def _fits(height: int, width: int, size: tuple[int, int], slack: float = 1.5) -> bool:
+def fits(height: int, width: int, size: tuple[int, int], slack: float = 1.5) -> bool:
     """Return whether a map could be a down-sampled picture: same aspect, more than one cell."""
     inside = height * width > 1 and height <= size[0] + 2 and width <= size[1] + 2
     expected = width * size[0] / size[1], height * size[1] / size[0]

@@ -7,8 +7,9 @@ or DenseNet, `norm` of a Swin, and `blocks.11.norm1` of a ViT: after its last at
 the class token is read, so the patches there have no gradient.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -18,6 +19,7 @@ from seewhy.errors import SeewhyError, Unknown
 from seewhy.models.addresses import LISTED, Address
 from seewhy.models.grids import Grid, find_grid
 from seewhy.models.hooks import hooked
+from seewhy.models.locating import changed_pictures, is_ambiguous, located
 from seewhy.models.session import borrowed
 
 # Their outputs are copies or averages of the previous layer, which is the better choice.
@@ -113,6 +115,7 @@ def trace_layers(model: Traceable, pixels: Tensor) -> LayerGraph:
     with borrowed(net), torch.no_grad(), hooked(net, hooks):
         logits = model.forward_unedited(pixels)
     layers = _describe(net, order, (pixels.shape[-2], pixels.shape[-1]))
+    layers = _located(model, pixels, layers)
     return LayerGraph(layers, _choose(model, pixels, layers, logits.shape[1]))
 
 
@@ -137,6 +140,44 @@ def _describe(
         passive = isinstance(module, _PASSIVE) or type(module).__name__ == "Permute"
         layers[name] = Layer(name, type(module).__name__, shape[1:], calls, grid, passive)
     return layers
+
+
+def _located(model: Traceable, pixels: Tensor, layers: dict[str, Layer]) -> dict[str, Layer]:
+    """Correct the grids that shapes do not settle; a forward pass for each size of such a grid."""
+    size = (pixels.shape[-2], pixels.shape[-1])
+    doubtful = {
+        name: layer.grid
+        for name, layer in layers.items()
+        if layer.grid and is_ambiguous(layer.grid, layer.shape, size)
+    }
+    found: dict[str, tuple[Grid | None, bool]] = {}
+    for cells in sorted({(grid.height, grid.width) for grid in doubtful.values()}):
+        pictures = changed_pictures(pixels.shape[1], size, cells).to(pixels)
+
+        def locate(name: str, tensor: Tensor, count: int = len(pictures)) -> None:
+            if len(tensor) == count:
+                found[name] = located(doubtful[name], tensor.detach())
+
+        hooks = {
+            name: lambda t, call, name=name: locate(name, t)
+            for name, grid in doubtful.items()
+            if (grid.height, grid.width) == cells
+        }
+        with borrowed(model.net), torch.no_grad(), hooked(model.net, hooks):
+            model.forward_unedited(pictures)
+    # Tokens keep their order from layer to layer, and only attention moves changes to others: so
+    # what is clear in most layers with as many tokens holds for all of them.
+    votes: dict[int, Counter[Grid | None]] = defaultdict(Counter)
+    for name, (grid, is_clear) in found.items():
+        if is_clear and doubtful[name].layout == "tokens":
+            votes[layers[name].shape[0]][grid] += 1
+    corrected = dict(layers)
+    for name, (grid, _) in found.items():
+        counted = votes.get(layers[name].shape[0])
+        if doubtful[name].layout == "tokens" and counted:
+            grid = counted.most_common(1)[0][0]
+        corrected[name] = replace(layers[name], grid=grid)
+    return corrected
 
 
 def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:

@@ -27,6 +27,7 @@ from seewhy.support.batch_norm import keep_layout
 
 _UNWATCHED = nullcontext()
 
+OUTPUTS = ("logits", "scores")
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -38,7 +39,8 @@ class Model:
     - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
       cropped to it. By default pictures keep their size; use `preparation` for other settings.
     - `classes`: class names in the order of the logits, or a mapping index -> name.
-    - `raw`: the outputs are scores that are used as they are, not logits of classes.
+    - `outputs`: "logits" of classes, or "scores" that are used as they are: a regression, a
+      ranking, the output of a program. No probabilities are made of scores.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Model:
         classes: Sequence[str] | Mapping[int, str] | None = None,
         name: str | None = None,
         preparation: Preparation | None = None,
-        raw: bool = False,
+        outputs: str = "logits",
     ):
         if not isinstance(net, nn.Module):
             raise SeewhyError(
@@ -61,6 +63,10 @@ class Model:
             )
         if size is not None and preparation is not None:
             raise SeewhyError("give either size or preparation, not both")
+        if outputs not in OUTPUTS:
+            raise Unknown(
+                "kind of outputs", outputs, OUTPUTS, hint=f"there are {', '.join(OUTPUTS)}"
+            )
         self.net = _unwrapped(net)
         if any(isinstance(p, UninitializedParameter) for p in self.net.parameters()):
             raise SeewhyError("the network has lazy layers; run it once on a picture first")
@@ -78,7 +84,7 @@ class Model:
         if not bool((self.std > 0).all()):
             raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
         self.classes = None if classes is None else _class_names(classes)
-        self.raw = raw
+        self.outputs = outputs
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}

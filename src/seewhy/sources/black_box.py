@@ -55,7 +55,7 @@ def black_box(
     means = mean if listed else [mean or 0.0] * channels  # their number is that of the channels
     box = _BlackBox(called, named)
     return _BlackBoxModel(
-        box, mean=means, std=std, size=size, classes=classes, name=named, raw=True
+        box, mean=means, std=std, size=size, classes=classes, name=named, outputs="scores"
     )
 
 

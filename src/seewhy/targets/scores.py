@@ -143,7 +143,7 @@ def resolve(question: Sequence[Target], logits: Tensor, model: Model) -> Score:
         weights=weights.to(device),
         hidden=tuple((term, w.to(device)) for term, w in hidden.items() if bool(w.any())),
         weighted=bool(weights.any()),
-        raw=model.raw,
+        raw=model.outputs == "scores",
     )
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from textwrap import dedent
 
 import pytest
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, as_model, normed
-from seewhy.attribution.method import REGISTRY
+from seewhy.attribution.explain import parse_methods
 from seewhy.attribution.methods import lrp
 from seewhy.autodiff.operations import Linear
 from seewhy.autodiff.rules import Rules, composites
+from seewhy.autodiff.rules import linear as linear_rules
 from seewhy.autodiff.rules.base import Rule, stabilised
 from seewhy.autodiff.rules.composites import (
     always,
@@ -25,8 +25,9 @@ from seewhy.autodiff.rules.composites import (
     is_convolution,
     reads_picture,
 )
-from seewhy.autodiff.rules.linear import epsilon, flat, for_linear, gamma
+from seewhy.autodiff.rules.linear import epsilon, for_linear, gamma
 from seewhy.autodiff.tape import Tape
+from seewhy.errors import SeewhyError
 from seewhy.models.session import borrowed
 
 
@@ -157,63 +158,93 @@ def test_equal_parameters_give_the_same_rule_set():
 
 
 @pytest.fixture
-def registry() -> Iterator[None]:
-    before = dict(REGISTRY)
+def own_composites() -> Iterator[None]:
+    before = dict(composites.COMPOSITES)
     yield
-    REGISTRY.clear()
-    REGISTRY.update(before)
+    composites.COMPOSITES.clear()
+    composites.COMPOSITES.update(before)
 
 
 def example(module: object) -> str:
-    """The indented class at the end of a module's documentation."""
-    found = re.search(r"^    @dataclass.*", module.__doc__ or "", re.MULTILINE | re.DOTALL)
+    """The indented lines at the end of a module's documentation."""
+    found = re.search(r"^    from seewhy.*", module.__doc__ or "", re.MULTILINE | re.DOTALL)
     assert found
     return dedent(found.group())
 
 
-def test_the_example_of_the_documentation_runs(registry: None):
-    names = {
-        "dataclass": dataclass, "LRP": lrp.LRP, "composite": composite, "flat": flat,
-        "epsilon": epsilon, "always": always, "reads_picture": reads_picture,
-    }  # fmt: skip
-    exec(example(lrp), names)
-    assert "my-lrp" in seewhy.methods()
+def test_the_example_of_the_documentation_runs(own_composites: None):
     case = NETWORKS["residual"]
-    e = seewhy.explain(case.model(), case.pixels(), "my-lrp")
+    exec(example(lrp).replace('"dog.jpg"', "pixels"),
+         {"seewhy": seewhy, "model": case.model(), "pixels": case.pixels()})  # fmt: skip
+    e = seewhy.explain(case.model(), case.pixels(), "lrp", composite="mine")
     assert bool(e.heatmap.any()) and e.residual is not None
     plain = seewhy.explain(case.model(), case.pixels(), "lrp-epsilon", epsilon=0.01)
     assert not torch.allclose(e.heatmap, plain.heatmap)
 
 
-def test_a_rule_and_a_method_of_ones_own(registry: None):
+def test_a_rule_and_a_composite_of_ones_own(own_composites: None):
     """Relevance in proportion to |w x|: no library has it, and it takes three lines."""
 
     def by_size(op: Linear, cotangent: Tensor) -> Tensor:
         total, transposed = op.with_weights(op.weight.abs(), input=op.input.abs())
         return op.input.sign() * transposed(op.z * cotangent / stabilised(total, 1e-9))
 
-    rules = composite("by size", [(always, for_linear(by_size))])
-
-    @dataclass(frozen=True)
-    class BySize(lrp.LRP):
-        """In proportion to the size of contributions."""
-
-        name = "lrp-by-size"
-        question = "How is the score shared out by the size of contributions?"
-        source = "this test, 2025"
-
-        def rules(self, model: seewhy.Model) -> Rules:
-            return rules
-
+    seewhy.add_composite("by size", composite("by size", [(always, for_linear(by_size))]))
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES)).double()
     pixels = torch.rand(1, 3, 4, 4).double()
     model = as_model(net)
-    e = seewhy.explain(model, pixels, "lrp-by-size", 2)
+    e = seewhy.explain(model, pixels, "lrp", 2, composite="by size")
     x = ((pixels.float().double() - model.mean) / model.std).flatten()
     sizes = (net[1].weight[2].detach() * x).abs()
     expected = (sizes / sizes.sum()).view(1, 3, 4, 4) * e.score[0].double()
     torch.testing.assert_close(e.attribution.double(), expected, rtol=1e-5, atol=1e-7)
     assert e.residual is not None and float(e.residual) < 1e-5
+
+
+def test_a_composite_of_ones_own_has_its_own_hyperparameters(own_composites: None):
+    def half(gamma: float = 0.5) -> Rules:
+        return composite("half", [(always, linear_rules.gamma(gamma))])
+
+    seewhy.add_composite("half", half)
+    case = NETWORKS["batch_norm"]
+    model, pixels = case.model(), case.pixels()
+    found = [
+        seewhy.explain(model, pixels, "lrp", 1, composite="half", **given).attribution
+        for given in ({}, {"gamma": 0.5}, {"gamma": 0.1})
+    ]
+    torch.testing.assert_close(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+    with pytest.raises(
+        SeewhyError, match="the composite half has no parameter epsilon; it has gam"
+    ):
+        seewhy.explain(model, pixels, "lrp", composite="half", epsilon=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"composite": "nonsense"}, "unknown composite 'nonsense'"),
+        ({"gamma": 0.1}, "epsilon-plus has no parameter gamma; it has epsilon"),
+        ({"composite": "epsilon-gamma-box", "gamma": -1.0}, "must not be negative"),
+        ({"epsilon": 0.0}, "above 0"),
+    ],
+)
+def test_what_a_composite_does_not_have_is_refused(options: dict, words: str):
+    with pytest.raises(SeewhyError, match=words):
+        seewhy.explain(NETWORKS["batch_norm"].model(), torch.rand(1, 3, 24, 24), "lrp", **options)
+
+
+@pytest.mark.parametrize("name", sorted(composites.COMPOSITES))
+def test_a_named_method_is_lrp_with_that_composite(name: str):
+    case = NETWORKS["batch_norm"]
+    one = seewhy.explain(case.model(), case.pixels(), f"lrp-{name}", 1)
+    other = seewhy.explain(case.model(), case.pixels(), "lrp", 1, composite=name)
+    assert torch.equal(one.attribution, other.attribution)
+
+
+def test_sweeps_have_the_named_methods_only():
+    names = [method.name for method in parse_methods("all")]
+    assert "lrp" not in names and "lrp-epsilon" in names
 
 
 def test_a_mixture_differs_from_its_parts():

@@ -15,31 +15,28 @@ It misleads where biases keep most of the score, which the residual does not sho
 is close to input times gradient and as noisy; alpha-beta and z+ tend to look the same for every
 class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
 
-    seewhy.explain(model, "dog.jpg", "lrp-epsilon-plus-flat")
+    seewhy.explain(model, "dog.jpg", "lrp", composite="epsilon-gamma-box", gamma=0.1)
     seewhy.explain(model, "dog.jpg", "lrp-epsilon", layer="layer3")
-    seewhy.explain(model, "dog.jpg", "lrp-epsilon-plus", through="layer3:17,layer3:40")
+    seewhy.explain(model, "dog.jpg", "lrp-epsilon-plus", through=("layer3:17", "layer3:40"))
 
-A composite of your own is a subclass with a `rules`:
+The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A composite of your own:
 
-    @dataclass(frozen=True)
-    class MyLRP(LRP):
-        '''The epsilon rule, with a flat beginning.'''
-        name = "my-lrp"
-        question = "How is the score shared out?"
-        source = "me"
+    from seewhy.autodiff.rules.composites import always, composite, reads_picture
+    from seewhy.autodiff.rules.linear import epsilon, flat
 
-        def rules(self, model):
-            return composite("mine", [(reads_picture, flat()), (always, epsilon(0.01))])
+    choices = [(reads_picture, flat()), (always, epsilon(0.01))]
+    seewhy.add_composite("mine", composite("mine", choices))
+    seewhy.explain(model, "dog.jpg", "lrp", composite="mine")
 """
 
-from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
-from seewhy.autodiff.rules import Rules, composites
-from seewhy.autodiff.rules.linear import STABILISER
+from seewhy.autodiff.rules import Rules
+from seewhy.autodiff.rules.composites import rules_of
 from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
 from seewhy.models.addresses import Address
@@ -48,29 +45,36 @@ from seewhy.models.model import Model
 
 
 @dataclass(frozen=True)
-class LRP(Method):
-    """Relevance handed down layer by layer under a composite.
+class Relevance(Method):
+    """What all LRP methods share: relevance handed down layer by layer under a composite.
 
-    - `epsilon`: keeps denominators away from zero. - `layer`: where to stop; None: at the pixels.
-    - `through`: channels such as "layer3:17", with commas between several, that all relevance has
-      to pass; None: no condition.
+    - `epsilon`: keeps denominators away from zero; None: as the composite has it, 1e-6.
+    - `layer`: where to stop; None: at the pixels.
+    - `through`: channels such as "layer3:17" that all relevance has to pass; None: no condition.
     """
 
-    epsilon: float = STABILISER
+    source = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
+    preset: ClassVar[str] = ""
+
+    epsilon: float | None = None
     layer: str | None = None
-    through: str | None = None
+    through: tuple[str, ...] | None = None  # a single one also as a word
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"{self.name}: epsilon must be above 0, not {self.epsilon}")
-        for at in self._through:
+        if isinstance(self.through, str):
+            object.__setattr__(self, "through", (self.through,))
+        small = self.epsilon
+        check(small is None or small > 0, f"{self.name}: epsilon must be above 0, not {small}")
+        for at in self.through or ():
             check(
                 Address.parse(at).channel is not None,
                 f"{self.name}: through names channels, such as {at}:17",
             )
+        self.rules()  # refuses what the composite does not take
 
-    @abstractmethod
-    def rules(self, model: Model) -> Rules:
+    def rules(self) -> Rules:
         """The composite; the same object for the same parameters."""
+        return rules_of(self.preset, epsilon=self.epsilon)
 
     @property
     def signed(self) -> bool:
@@ -84,12 +88,12 @@ class LRP(Method):
                 f"{self.name} has a rule for each operation, and those of {model.name} run inside "
                 "TorchScript, where they cannot be seen"
             )
-        return [Request(self.layer or INPUT, self.rules(model), self._through)]
+        return [Request(self.layer or INPUT, self.rules(), self.through or ())]
 
     def attribute(self, recording: Recording) -> Attribution:
         """The relevance, and at the pixels what is missing from the score."""
         at = self.layer or INPUT
-        relevance, ledger = recording.relevance(at, self.rules(recording.model), self._through)
+        relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
             raise NotApplicable(
                 f"{self.name} has rules for convolutions and dense layers, and "
@@ -103,93 +107,94 @@ class LRP(Method):
         residual = missing / recording.score.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=residual)
 
-    @property
-    def _through(self) -> tuple[str, ...]:
-        return tuple(t.strip() for t in self.through.split(",")) if self.through else ()
+
+@dataclass(frozen=True)
+class LRP(Relevance):
+    """Relevance handed down layer by layer, under a composite that is named.
+
+    - `composite`: epsilon, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1,
+      epsilon-alpha2-beta1-flat, epsilon-gamma-box, or one that was added by `add_composite`.
+    - `gamma`: how much contributions of the output's own sign are favoured, in composites that
+      have it; None: as the composite has it.
+    """
+
+    name = "lrp"
+    question = "How is the score shared out, layer by layer, down to the pixels?"
+    in_sweeps = False  # "all" and "quick" have the six that are named
+
+    composite: str = "epsilon-plus"
+    gamma: float | None = None
+
+    def rules(self) -> Rules:
+        """The composite of this name."""
+        check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
+        return rules_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
 
 
 @dataclass(frozen=True)
-class LRPEpsilon(LRP):
+class LRPEpsilon(Relevance):
     """Relevance in proportion to contributions, everywhere."""
 
     name = "lrp-epsilon"
     question = "How is the score shared out by contribution, down to the pixels?"
-    source = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
-
-    def rules(self, model: Model) -> Rules:
-        """Epsilon everywhere."""
-        return composites.epsilon_everywhere(self.epsilon)
+    preset = "epsilon"
 
 
 @dataclass(frozen=True)
-class LRPEpsilonPlus(LRP):
+class LRPEpsilonPlus(Relevance):
     """Positive contributions in convolutions, all contributions in dense layers."""
 
     name = "lrp-epsilon-plus"
     question = "How is the score shared out among what contributes to it?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
-
-    def rules(self, model: Model) -> Rules:
-        """z+ for convolutions, epsilon for dense layers."""
-        return composites.epsilon_plus(self.epsilon)
+    preset = "epsilon-plus"
 
 
 @dataclass(frozen=True)
-class LRPEpsilonPlusFlat(LRP):
+class LRPEpsilonPlusFlat(Relevance):
     """As lrp-epsilon-plus, and evenly over the pixels that the first layer reads together."""
 
     name = "lrp-epsilon-plus-flat"
     question = "Which regions does the score come from, whatever their colours?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
-
-    def rules(self, model: Model) -> Rules:
-        """z+ for convolutions, epsilon for dense layers, flat for the first."""
-        return composites.epsilon_plus_flat(self.epsilon)
+    preset = "epsilon-plus-flat"
 
 
 @dataclass(frozen=True)
-class LRPEpsilonAlpha2Beta1(LRP):
+class LRPEpsilonAlpha2Beta1(Relevance):
     """Twice the positive contributions less the negative ones, in convolutions."""
 
     name = "lrp-epsilon-alpha2-beta1"
     question = "What contributes to the score, and what holds it back?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
-
-    def rules(self, model: Model) -> Rules:
-        """alpha-beta for convolutions, epsilon for dense layers."""
-        return composites.epsilon_alpha2_beta1(self.epsilon)
+    preset = "epsilon-alpha2-beta1"
 
 
 @dataclass(frozen=True)
-class LRPEpsilonAlpha2Beta1Flat(LRP):
+class LRPEpsilonAlpha2Beta1Flat(Relevance):
     """As lrp-epsilon-alpha2-beta1, and evenly over the pixels that the first layer reads."""
 
     name = "lrp-epsilon-alpha2-beta1-flat"
     question = "Which regions contribute to the score, and which hold it back?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
-
-    def rules(self, model: Model) -> Rules:
-        """alpha-beta for convolutions, epsilon for dense layers, flat for the first."""
-        return composites.epsilon_alpha2_beta1_flat(self.epsilon)
+    preset = "epsilon-alpha2-beta1-flat"
 
 
 @dataclass(frozen=True)
-class LRPEpsilonGammaBox(LRP):
+class LRPEpsilonGammaBox(Relevance):
     """Contributions of the output's sign favoured in convolutions; pixels between black and white.
 
-    - `gamma`: how much they are favoured.
+    - `gamma`: how much they are favoured; None: 0.25.
     """
 
     name = "lrp-epsilon-gamma-box"
     question = "How is the score shared out, if pixels could be black or white?"
     source = "Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview"
+    preset = "epsilon-gamma-box"
 
-    gamma: float = 0.25
+    gamma: float | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.gamma >= 0, f"{self.name}: gamma must not be negative, got {self.gamma}")
-
-    def rules(self, model: Model) -> Rules:
-        """gamma for convolutions, epsilon for dense layers, z-box for the first."""
-        return composites.epsilon_gamma_box(self.gamma, self.epsilon)
+    def rules(self) -> Rules:
+        """The composite with this gamma."""
+        check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
+        return rules_of(self.preset, epsilon=self.epsilon, gamma=self.gamma)

@@ -84,11 +84,17 @@ def _token_grid(recording: Recording, layers: Sequence[Tensor]) -> Grid:
             f"rollout multiplies attention of the same tokens in every layer, and that of "
             f"{model.name} is {seen} (queries x keys)"
         )
-    grids = [layer.grid for layer in model.layer_graph(recording.pixels).layers.values()]
+    seen = model.layer_graph(recording.pixels).layers.values()
+    of_tokens = {
+        layer.grid for layer in seen if len(layer.shape) == 2 and layer.shape[0] == queries
+    }
+    if len(of_tokens) == 1 and None not in of_tokens:  # found out by changing the picture
+        return next(grid for grid in of_tokens if grid)
+    grids = [layer.grid for layer in seen]
     known = {(grid.height, grid.width) for grid in grids if grid and grid.layout != "tokens"}
     grid = find_grid((queries, 1), size, known)
     # Some of the tokens may have been dropped: then there is a grid of that size by chance only.
-    if grid is None or (known and (grid.height, grid.width) not in known):
+    if grid is None or None in of_tokens or (known and (grid.height, grid.width) not in known):
         raise NotApplicable(
             f"the {queries} tokens of {model.name} are not patches in rows and columns"
         )

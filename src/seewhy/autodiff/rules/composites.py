@@ -16,21 +16,16 @@ Names follow Kohlbrenner et al. 2020, arXiv 1910.09840, and Montavon et al. 2019
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
+from inspect import signature
 
 from torch import Tensor
 
 from seewhy.autodiff.operations import Linear, Operation
+from seewhy.autodiff.rules import linear
 from seewhy.autodiff.rules.base import Rule, Rules
-from seewhy.autodiff.rules.linear import (
-    STABILISER,
-    alpha_beta,
-    epsilon,
-    flat,
-    gamma,
-    pixel_box,
-    z_plus,
-)
+from seewhy.autodiff.rules.linear import STABILISER
 from seewhy.autodiff.rules.others import RELEVANCE
+from seewhy.errors import SeewhyError, Unknown
 
 Condition = Callable[[Linear], bool]
 
@@ -70,59 +65,66 @@ def composite(
 ) -> Rules:
     """Build a rule set that selects a rule per linear operation; the gradient if none matches."""
 
-    def linear(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+    def chosen(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         assert isinstance(operation, Linear)
         rules = (rule for condition, rule in choices if condition(operation))
         return next(rules, Operation.gradient)(operation, cotangent)
 
-    return Rules(name, {**others, "linear": linear})
+    return Rules(name, {**others, "linear": chosen})
 
 
 @cache
-def epsilon_everywhere(small: float = STABILISER) -> Rules:
+def epsilon_everywhere(epsilon: float = STABILISER) -> Rules:
     """Use the epsilon rule for every linear operation."""
-    return composite("epsilon", [(always, epsilon(small))])
+    return composite("epsilon", [(always, linear.epsilon(epsilon))])
 
 
 @cache
-def epsilon_plus(small: float = STABILISER) -> Rules:
+def epsilon_plus(epsilon: float = STABILISER) -> Rules:
     """Use z+ for convolutions, and epsilon for dense layers."""
-    return composite("epsilon-plus", [(is_convolution, z_plus(small)), (always, epsilon(small))])
+    return composite(
+        "epsilon-plus",
+        [(is_convolution, linear.z_plus(epsilon)), (always, linear.epsilon(epsilon))],
+    )
 
 
 @cache
-def epsilon_plus_flat(small: float = STABILISER) -> Rules:
+def epsilon_plus_flat(epsilon: float = STABILISER) -> Rules:
     """Use epsilon-plus, with the flat rule for the first layer."""
     return composite(
         "epsilon-plus-flat",
-        [(reads_picture, flat(small)), (is_convolution, z_plus(small)), (always, epsilon(small))],
-    )
-
-
-@cache
-def epsilon_alpha2_beta1(small: float = STABILISER) -> Rules:
-    """Use alpha-beta (alpha 2, beta 1) for convolutions, and epsilon for dense layers."""
-    return composite(
-        "epsilon-alpha2-beta1",
-        [(is_convolution, alpha_beta(2, 1, small)), (always, epsilon(small))],
-    )
-
-
-@cache
-def epsilon_alpha2_beta1_flat(small: float = STABILISER) -> Rules:
-    """Use epsilon-alpha2-beta1, with the flat rule for the first layer."""
-    return composite(
-        "epsilon-alpha2-beta1-flat",
         [
-            (reads_picture, flat(small)),
-            (is_convolution, alpha_beta(2, 1, small)),
-            (always, epsilon(small)),
+            (reads_picture, linear.flat(epsilon)),
+            (is_convolution, linear.z_plus(epsilon)),
+            (always, linear.epsilon(epsilon)),
         ],
     )
 
 
 @cache
-def epsilon_gamma_box(strength: float = 0.25, small: float = STABILISER) -> Rules:
+def epsilon_alpha2_beta1(epsilon: float = STABILISER) -> Rules:
+    """Use alpha-beta (alpha 2, beta 1) for convolutions, and epsilon for dense layers."""
+    return composite(
+        "epsilon-alpha2-beta1",
+        [(is_convolution, linear.alpha_beta(2, 1, epsilon)), (always, linear.epsilon(epsilon))],
+    )
+
+
+@cache
+def epsilon_alpha2_beta1_flat(epsilon: float = STABILISER) -> Rules:
+    """Use epsilon-alpha2-beta1, with the flat rule for the first layer."""
+    return composite(
+        "epsilon-alpha2-beta1-flat",
+        [
+            (reads_picture, linear.flat(epsilon)),
+            (is_convolution, linear.alpha_beta(2, 1, epsilon)),
+            (always, linear.epsilon(epsilon)),
+        ],
+    )
+
+
+@cache
+def epsilon_gamma_box(gamma: float = 0.25, epsilon: float = STABILISER) -> Rules:
     """Use gamma for convolutions, epsilon for dense layers, and z-box for the first convolutions.
 
     These are the convolutions that no other linear operation precedes: they have a `prefix`.
@@ -131,8 +133,45 @@ def epsilon_gamma_box(strength: float = 0.25, small: float = STABILISER) -> Rule
     return composite(
         "epsilon-gamma-box",
         [
-            (first, pixel_box(0.0, 1.0, small)),
-            (is_convolution, gamma(strength, small)),
-            (always, epsilon(small)),
+            (first, linear.pixel_box(0.0, 1.0, epsilon)),
+            (is_convolution, linear.gamma(gamma, epsilon)),
+            (always, linear.epsilon(epsilon)),
         ],
     )
+
+
+COMPOSITES: dict[str, Rules | Callable[..., Rules]] = {
+    "epsilon": epsilon_everywhere,
+    "epsilon-plus": epsilon_plus,
+    "epsilon-plus-flat": epsilon_plus_flat,
+    "epsilon-alpha2-beta1": epsilon_alpha2_beta1,
+    "epsilon-alpha2-beta1-flat": epsilon_alpha2_beta1_flat,
+    "epsilon-gamma-box": epsilon_gamma_box,
+}
+
+
+def add_composite(name: str, rules: Rules | Callable[..., Rules]) -> None:
+    """Make a composite of your own available by name: `explain(model, x, "lrp", composite=name)`.
+
+    - `rules`: what `composite` returns, or a function that returns it. Parameters of the function
+      that are called `epsilon` and `gamma` can then be set as hyperparameters.
+    """
+    COMPOSITES[name] = rules if isinstance(rules, Rules) else cache(rules)
+
+
+def rules_of(name: str, **parameters: float | None) -> Rules:
+    """The composite of this name; parameters that are None have the composite's defaults.
+
+    Raises Unknown for a name that does not exist, SeewhyError for a parameter that this composite
+    does not have.
+    """
+    if name not in COMPOSITES:
+        raise Unknown("composite", name, COMPOSITES, hint=f"there are {', '.join(COMPOSITES)}")
+    rules = COMPOSITES[name]
+    given = {key: value for key, value in parameters.items() if value is not None}
+    has = () if isinstance(rules, Rules) else tuple(signature(rules).parameters)
+    for key in given:
+        if key not in has:
+            listed = f"it has {', '.join(has)}" if has else "it has none"
+            raise SeewhyError(f"the composite {name} has no parameter {key}; {listed}")
+    return rules if isinstance(rules, Rules) else rules(**given)
