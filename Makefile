@@ -28,7 +28,7 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
-	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 $(VENV)/.installed: pyproject.toml tools/make-venv
 	tools/make-venv $(VENV)
@@ -43,4 +43,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo docs/_build docs/methods.md
