@@ -50,7 +50,7 @@ def test_how_sure_the_model_is(explanation, logits, says):
 @pytest.mark.parametrize(("residual", "told"), [(0.2, True), (0.01, False), (float("nan"), True)])
 def test_a_sum_that_falls_short_is_told(explanation, residual, told):
     one = dataclasses.replace(explanation[0], residual=torch.tensor([residual]))
-    assert any("promised sum" in text for text in conclusions([one], 0)) is told
+    assert any("should add up" in text for text in conclusions([one], 0)) is told
 
 
 def test_every_method_has_one_family():

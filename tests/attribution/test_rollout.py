@@ -290,8 +290,8 @@ REFUSED = {
     windows_beside: "windows or other parts",
     one_by_one: "separately for each picture",
     odd_tokens: "the 7 tokens of Blocks are not patches",
-    (lambda x: x): "Blocks has no attention that can be seen",
-    (lambda x: x * x.softmax(1)): "Blocks has no attention that can be seen",
+    (lambda x: x): "no attention layer was found in Blocks",
+    (lambda x: x * x.softmax(1)): "no attention layer was found in Blocks",
 }
 
 

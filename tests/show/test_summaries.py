@@ -16,8 +16,8 @@ def test_summary_says_what_where_and_at_what_cost(explanation):
         "% for, ",
         "from the left",
         "of the picture",
-        "0.3 % missing from the promised sum",
-        "20 % missing from the promised sum",
+        "0.3 % of the score is missing from the sum of the map",
+        "20 % of the score is missing from the sum of the map",
         "20 forwards, 20 backwards · 1 of them shared · 0.5 s",
         "the reference is a black picture",
     ):

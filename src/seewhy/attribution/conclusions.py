@@ -13,7 +13,7 @@ from seewhy.show.text import percent
 
 TOP = 0.1  # the share of the picture that is compared; two maps share a tenth of it by chance
 ALIKE, APART = 0.5, 0.25  # mean shared part from which methods agree, up to which they do not
-MISSING = 0.05  # of a promised sum; less is rounding and a finite number of steps
+MISSING = 0.05  # of the score, in the sum of a map; less is rounding, or a finite number of steps
 
 
 def conclusions(explanations: Sequence[Explanation], index: int) -> list[str]:
@@ -84,4 +84,7 @@ def _shortfall(explanations: Sequence[Explanation], index: int) -> str:
     if not short:
         return ""
     listed = ", ".join(f"{name} ({percent(share)})" for name, share in short.items())
-    return f"Missing from the promised sum: {listed}; read these values as a ranking only."
+    return (
+        "The values of these maps should add up to the score, and do not; use them as a ranking "
+        f"only. Missing: {listed}."
+    )

@@ -51,7 +51,7 @@ def explain(
       Also a hidden unit ("layer3:17"), a `total`, `difference` or `direction`, or `each` of
       several, with an entry for each question and picture; see `seewhy.targets.terms`.
     - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
-    - `batch_size`: the most pictures in one forward; None: as many as the device likes best. Where
+    - `batch_size`: the most pictures in one forward; None: chosen for the device. Where
       memory runs out it goes on with fewer, and `notes` say so.
     - `progress`: called with what runs and the share that is done.
     - `parameters`: hyperparameters of the method, such as `layer="layer3"`.

@@ -87,7 +87,7 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
     """What is missing from the sum that the method promises; empty where it promises none."""
     if explanation.residual is None:
         return ""
-    return f"{percent(abs(float(explanation.residual[index])))} missing from the promised sum"
+    return f"{percent(abs(float(explanation.residual[index])))} of the score is missing from the sum of the map"
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:

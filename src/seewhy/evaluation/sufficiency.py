@@ -78,7 +78,7 @@ def sufficiency_curve(
 ) -> SufficiencyCurve:
     """What each mask of an extremal perturbation keeps, when it is cut to its area exactly.
 
-    - `batch_size`: the most pictures in one forward; None: as many as the device likes best.
+    - `batch_size`: the most pictures in one forward; None: chosen for the device.
 
     All is computed in the network's own type, also where masks were learned in another. Raises
     NotApplicable for other methods, for targets that are no class, and for models whose outputs

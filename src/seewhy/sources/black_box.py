@@ -137,7 +137,7 @@ class _Opaque(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, box: _BlackBox) -> Tensor:
         ctx.named = box.named
-        with torch._C.DisableTorchFunction():  # what the function does is no one's affair
+        with torch._C.DisableTorchFunction():  # the tape must not intercept the user's function
             return box.scores(pixels)
 
     @staticmethod

@@ -11,8 +11,8 @@ Samira Abnar, Willem Zuidema: Quantifying Attention Flow in Transformers, 2020, 
 Jacob Gildenblat (Exploring Explainability for Vision Transformers, 2020) fuses heads by their
 maximum or minimum instead, and drops the weakest attentions of each layer: `fusion`, `discard`.
 
-It misleads by looking plausible: the map is the same for every class, it takes values, perceptrons
-and the sign of what is attended to for nothing, and in deep networks it tends to be even.
+It misleads by looking plausible: the map is the same for every class; it ignores value vectors,
+MLPs and signs; and in deep networks it tends to be uniform.
 
     seewhy.explain(model, "dog.jpg", "attention-rollout", fusion="max", discard=0.9)
 """

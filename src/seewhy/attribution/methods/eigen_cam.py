@@ -44,7 +44,7 @@ class EigenCAM(Method):
 
     @property
     def signed(self) -> bool:
-        """Never: it knows of no class that could be spoken against."""
+        """False: the map does not depend on the class."""
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:

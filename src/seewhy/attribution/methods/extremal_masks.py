@@ -14,10 +14,10 @@ each question, picture and area (`perturbation/optimisation.py`). They differ in
                                                              reward most, on average
     follows           gradient descent with momentum         Adam, with masks that get harder
 
-A mask ends up binary, and for binary masks "half seen" is never asked. What it means on the way is
-free, then: a blend is linear in the mask, so that its gradient also says what a place that is
-hidden whole would add, which in a blur of 20 pixels nothing does. And while everything is seen and
-the reward does not care, a penalty on the area would decide which cells go.
+The final mask is binary, so the meaning of intermediate values during the optimisation is a free
+choice. We blend linearly: the gradient at a hidden cell then says what revealing it would add,
+which a blur of 20 pixels does not. We fix the area exactly, because while everything is visible and
+the reward is flat, a penalty on the area alone would decide which cells are hidden.
 """
 
 from abc import abstractmethod

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from seewhy.attribution.methods.surrogate import Design, Fit, Surrogate, explained
 
-# Directions that coalitions tell this much less about than about others are not told.
+# Singular values below this fraction of the largest are discarded.
 LEAST_TOLD = 1e-2
 
 

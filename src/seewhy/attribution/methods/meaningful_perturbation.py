@@ -7,8 +7,8 @@ a minus). The mask has a cell for every `cell` pixels and is up-sampled; the pic
 some pixels at every step, against artefacts. Ruth Fong, Andrea Vedaldi: Interpretable Explanations
 of Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
 
-How large the mask gets hangs on the weights of the two penalties, and differs from picture to
-picture: `extremal-perturbation` fixes the area instead.
+The size of the mask depends on the weights of the two penalties and differs between pictures;
+`extremal-perturbation` fixes the area instead.
 
     seewhy.explain(model, "dog.jpg", "meaningful-perturbation", baseline="noise", game="preserve")
 """

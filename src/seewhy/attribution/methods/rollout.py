@@ -73,8 +73,8 @@ def _token_grid(recording: Recording, layers: Sequence[Tensor]) -> Grid:
     model, size = recording.model, (recording.pixels.shape[-2], recording.pixels.shape[-1])
     if not layers:
         raise NotApplicable(
-            f"{model.name} has no attention that can be seen: no softmax that values are "
-            "multiplied with"
+            f"no attention layer was found in {model.name}: no softmax whose output multiplies "
+            "values"
         )
     shapes = sorted({tuple(attention.shape[-2:]) for attention in layers}, reverse=True)
     queries, keys = shapes[0]

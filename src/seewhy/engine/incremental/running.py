@@ -24,12 +24,12 @@ class Incremental:
     """Runs a network on locally edited copies of one picture.
 
     - `net`: any function of a batch of pictures that treats each by itself, a network in
-    evaluation mode say. It is not touched, and hears of nothing: tensors that know where they were
-    edited take the place of its own. Layers whose output such an edit changes in a small region
-    are computed in that region; from where it covers more than `dense_share` of the map, on the
-    whole map. So is all that does not go cell by cell.
-    - `dense_share`: the share of a map, in (0, 1], up to which regions are followed. The result
-    does not depend on it, the time does.
+    evaluation mode say. The network is unmodified; it runs on a tensor subclass that tracks edited
+    regions. A layer whose output changes only in a small region is computed in that region. Once
+    the region covers more than `dense_share` of the map, or an operation is not local, the whole
+    map is computed.
+    - `dense_share`: the largest share of a map, in (0, 1], that is computed as a region. It affects
+    the time, not the result.
     - `followed`: of the last call, the functions that met a region, in order, with the share of
     the map that they computed.
 
