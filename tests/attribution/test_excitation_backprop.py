@@ -285,7 +285,7 @@ def resnet_expected(contrastive: bool, policy: str) -> dict[str, Tensor]:
 def test_resnet50(method: str, policy: str):
     expected = resnet_expected(method == CONTRASTIVE, policy)
     layers = ["layer4", "layer4.1", "layer3", "layer1", "input"]
-    for e in at_layers(resnet_net(), layers, method, residual=policy):
+    for e in at_layers(resnet_net(), layers, method, skip=policy):
         assert_close(e.attribution, expected[e.provenance.parameters["layer"]])
 
 
@@ -323,7 +323,7 @@ PLACES = ["two", "same.0", "one", "pool", "input"]
 def test_probability_adds_up_to_one_and_its_contrast_to_zero(policy: str, layer: str):
     model = as_model(seeded(Plain))
     alone = layer == "same.0" and policy == "proportional"  # it lies beside a skip connection
-    p = seewhy.explain(model, pixels(32), EBP, TARGET, layer=layer, residual=policy)
+    p = seewhy.explain(model, pixels(32), EBP, TARGET, layer=layer, skip=policy)
     assert float(p.attribution.min()) >= 0
     total = p.attribution.double().sum((1, 2, 3))
     assert bool((total < 0.99).all()) if alone else total.tolist() == pytest.approx([1, 1])
@@ -332,7 +332,7 @@ def test_probability_adds_up_to_one_and_its_contrast_to_zero(policy: str, layer:
     assert p.heatmap.min() >= 0 and not p.signed
     if not alone:
         difference = seewhy.explain(
-            model, pixels(32), CONTRASTIVE, TARGET, layer=layer, residual=policy
+            model, pixels(32), CONTRASTIVE, TARGET, layer=layer, skip=policy
         )
         values = difference.attribution.double()
         assert values.sum((1, 2, 3)).tolist() == pytest.approx([0, 0], abs=1e-6)

@@ -31,7 +31,8 @@ each_page = pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.ste
 def test_every_method_belongs_to_one_family():
     listed = [name for family in FAMILIES for name in family.methods]
     assert len(listed) == len(set(listed))
-    assert set(listed) >= OURS, "name the new method in docs/families.py"
+    swept = {name for name in OURS if seewhy.methods()[name].in_sweeps}
+    assert set(listed) >= swept, "name the new method in docs/families.py"
 
 
 @each_family
@@ -88,7 +89,8 @@ def test_links_lead_somewhere(page: Path):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     assert links or page.stem != "README"
     for link in links:
-        assert (page.parent / link).is_file(), link
+        generated = link == "../methods.md"
+        assert generated or (page.parent / link).is_file(), link
 
 
 @each_page

@@ -212,7 +212,7 @@ def test_verdicts(comparison: ChannelSelectivity, correlation: float, words: str
         ({"layer": "3#1"}, "runs 1 times"),
         ({"by": "median"}, "unknown way to order channels"),
         ({"methods": "gradeint"}, "did you mean gradient"),
-        ({"seed": -1}, "a seed is"),
+        ({"seed": -1}, "the seed must be"),
     ],
     ids=str,
 )

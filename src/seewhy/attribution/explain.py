@@ -272,7 +272,8 @@ def _explained(
                 begun = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
-                    _refuse_unreadable(attribution, model, batch)
+                    if recording.cost.backwards:
+                        _refuse_unreadable(attribution, model, batch)
                 except Exception as error:
                     if out_of_memory(error):
                         raise

@@ -87,7 +87,8 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
     """What is missing from the sum that the method promises; empty where it promises none."""
     if explanation.residual is None:
         return ""
-    return f"{percent(abs(float(explanation.residual[index])))} of the score is missing from the sum of the map"
+    missing = percent(abs(float(explanation.residual[index])))
+    return f"{missing} of the score is missing from the sum of the map"
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
+from seewhy.support.batching import out_of_memory
 
 FORWARD_ONLY = "methods that need no gradient still work: occlusion, rise, lime, kernel-shap"
 
@@ -44,7 +45,9 @@ def _why(model: Model, pixels: Tensor) -> str | None:
     try:
         with borrowed(model.net), torch.no_grad():
             model.forward(pixels[:1].detach().repeat(len(pixels) + 1, 1, 1, 1))
-    except Exception:
+    except Exception as error:
+        if out_of_memory(error):
+            return None
         return f"it takes batches of {len(pixels)} only; export it with a dynamic batch dimension"
     return None
 

@@ -153,18 +153,21 @@ def _located(model: Traceable, pixels: Tensor, layers: dict[str, Layer]) -> dict
     found: dict[str, tuple[Grid | None, bool]] = {}
     for cells in sorted({(grid.height, grid.width) for grid in doubtful.values()}):
         pictures = changed_pictures(pixels.shape[1], size, cells).to(pixels)
-
-        def locate(name: str, tensor: Tensor, count: int = len(pictures)) -> None:
-            if tensor.shape == (count, *layers[name].shape):
-                found[name] = located(doubtful[name], tensor.detach())
-
-        hooks = {
-            name: lambda t, call, name=name: locate(name, t)
-            for name, grid in doubtful.items()
-            if (grid.height, grid.width) == cells
-        }
-        with borrowed(model.net), torch.no_grad(), hooked(model.net, hooks):
-            model.forward_unedited(pictures)
+        names = [n for n, grid in doubtful.items() if (grid.height, grid.width) == cells]
+        seen: list[dict[str, Tensor]] = [{} for _ in pictures]
+        # One at a time: memory holds one, as it held the one that was traced.
+        for picture, values in zip(pictures, seen, strict=True):
+            hooks = {
+                name: lambda t, call, name=name, values=values: values.update({name: t.detach()})
+                for name in names
+            }
+            with borrowed(model.net), torch.no_grad(), hooked(model.net, hooks):
+                model.forward_unedited(picture[None])
+        for name in names:
+            each = [values.get(name) for values in seen]
+            if all(t is not None and t.shape == (1, *layers[name].shape) for t in each):
+                activation = torch.cat([t for t in each if t is not None])
+                found[name] = located(doubtful[name], activation)
     # Tokens keep their order from layer to layer, and only attention moves changes to others: so
     # what is clear in most layers with as many tokens holds for all of them.
     votes: dict[int, Counter[Grid | None]] = defaultdict(Counter)
