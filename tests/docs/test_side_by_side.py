@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[2]))  # for docs
 
 from docs.code_lines import code_lines
 
+import seewhy
 from seewhy.attribution.method import REGISTRY
 from seewhy.autodiff.rules.composites import COMPOSITES
 
@@ -31,6 +32,7 @@ NOT_INSTALLED = {"torchray", "lucid"}  # read from their repositories, at the co
 @pytest.fixture(scope="module")
 def page() -> Iterator[dict[str, Any]]:
     """What the examples define; what they register is taken back."""
+    seewhy.methods()  # all are registered from here on
     methods, composites = dict(REGISTRY), dict(COMPOSITES)
     found: dict[str, Any] = {"__name__": __name__}
     try:
@@ -92,6 +94,16 @@ def test_the_target_is_its_formula(page: dict[str, Any]):
     expected = 0.5 * logits[:, 2] - (features * vector[:, None, None]).sum((1, 2, 3))
     torch.testing.assert_close(page["towards"].score, expected.detach())
     assert bool(page["towards"].heatmap.any())
+
+
+def test_a_new_kind_of_term_is_its_formula(page: dict[str, Any]):
+    features, _ = activations(page)
+    torch.testing.assert_close(page["excited"].score, features.detach().square().mean((1, 2, 3)))
+    assert page["excited"].target_names == ["energy of relu2"] * 2
+    doubled = page["seewhy"].explain(
+        page["net"], page["pictures"], "gradient", 2 * page["Energy"]()
+    )
+    torch.testing.assert_close(doubled.heatmap, 2 * page["excited"].heatmap)
 
 
 def test_grad_cam_is_its_formula(page: dict[str, Any]):

@@ -71,6 +71,19 @@ class Target:
         return self * weight
 
 
+class Hidden(Target):
+    """A score of a hidden layer's activation: subclass it for a kind of term of your own."""
+
+    place: Address  # the layer, with the call of it that is meant, if one is named
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__.lower()} of {self.place}"
+
+    def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
+        """The score of each picture, given the layer's activation as maps; differentiable."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Predicted(Target):
     """The logit of each picture's most probable class."""
@@ -101,7 +114,7 @@ class Named(Target):
 
 
 @dataclass(frozen=True)
-class Unit(Target):
+class Unit(Hidden):
     """A channel of a layer, summed over its rows and columns, or one cell or a region of it."""
 
     address: Address
@@ -109,7 +122,7 @@ class Unit(Target):
     columns: tuple[int, int] | None = None
 
     @property
-    def place(self) -> Address:
+    def place(self) -> Address:  # type: ignore[override]
         """The layer, with the call of it that is meant, if one is named."""
         return Address(self.address.layer, self.address.call)
 
@@ -137,14 +150,14 @@ class Unit(Target):
 
 
 @dataclass(frozen=True, eq=False)
-class Masked(Target):
+class Masked(Hidden):
     """A channel of a layer, summed over its rows and columns with a mask as weights."""
 
     unit: Unit
     mask: Float[Tensor, "h w"]
 
     @property
-    def place(self) -> Address:
+    def place(self) -> Address:  # type: ignore[override]
         """The layer, with the call of it that is meant, if one is named."""
         return self.unit.place
 
@@ -167,7 +180,7 @@ class Masked(Target):
 
 
 @dataclass(frozen=True)
-class Direction(Target):
+class Direction(Hidden):
     """The sum over rows and columns of <activation, vector>, over a layer's channels."""
 
     place: Address
@@ -205,7 +218,6 @@ class MultiTarget:
     targets: tuple[Any, ...]
 
 
-Hidden = Unit | Masked | Direction
 TargetLike = (
     int | str | Target | MultiTarget | Sequence[Any] | Tensor | np.ndarray | np.integer | None
 )
