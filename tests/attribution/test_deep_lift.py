@@ -176,9 +176,12 @@ def test_the_residual_is_what_is_missing():
             return torch.where(x > 0.1, x, 0)
 
     model, x = as_model(seeded(Stepping)), pictures().float()
-    e = seewhy.explain(model, x, "deep-lift", 1)
-    rise = (model(x) - model(baseline("mean", model, x)))[:, 1].detach()
-    missing = (e.heatmap.sum((1, 2)) - rise).abs() / rise.abs()
+    e = seewhy.explain(model, x, "deep-lift", seewhy.each(difference(0, 2), difference(2, 0)))
+    rises = (model(x) - model(baseline("mean", model, x))).detach()
+    rise = torch.cat([rises[:, 0] - rises[:, 2], rises[:, 2] - rises[:, 0]])
+    excess = e.heatmap.sum((1, 2)) - rise
+    assert float(excess.min()) < 0 < float(excess.max()), "too little and too much both count"
+    missing = excess.abs() / rise.abs()
     assert float(missing.min()) > 1e-3
     torch.testing.assert_close(e.residual, missing, rtol=1e-3, atol=1e-5)
 
@@ -288,6 +291,33 @@ def test_reused_and_in_place_rectifiers(network: str):
     expected = seewhy.explain(apart, case.pixels(), "deep-lift").attribution
     found = seewhy.explain(case.model(), case.pixels(), "deep-lift").attribution
     torch.testing.assert_close(found, expected)
+
+
+class Added(Body):
+    """Adds to its first layer's output what rectifying it gives."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return F.relu(self.second(x + F.relu(x)))
+
+
+class AddedInPlace(Body):
+    """The same, writing over what the rectifier has read."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x.add_(F.relu(x))
+        return F.relu(self.second(x))
+
+
+def test_what_a_rectifier_has_read_may_be_overwritten():
+    pixels = pictures().float()
+    found, expected = (
+        seewhy.explain(as_model(seeded(net)), pixels, "deep-lift", 1)
+        for net in (AddedInPlace, Added)
+    )
+    torch.testing.assert_close(found.attribution, expected.attribution)
+    assert float(found.residual.max()) < 1e-4
 
 
 class OneByOne(Body):

@@ -296,6 +296,20 @@ def windowed(net: Callable, together: int = 32) -> tuple[Windowed, Tensor, Calla
 
 
 @torch.no_grad()
+def test_incremental_scores_are_those_of_whole_pictures_with_the_window_hidden():
+    """A wrong window would only be slow: `is_quicker` refuses it, and pictures are run whole."""
+    net, pixels = NETWORKS["batch_norm"].build(), NETWORKS["batch_norm"].pixels(2)
+    boxes, fill = windows((24, 24), 7, 5), 1 - pixels  # cut off at the right and the bottom
+    hidden = Windowed(net, pixels, fill, 1e-3, BatchSizer(Settings(most=32), pixels))
+    found = hidden.scores(torch.arange(2), boxes, lambda logits, _: logits.T)
+    for number, (top, left, height, width) in enumerate(boxes.tolist()):
+        covered = pixels.clone()
+        window = (..., slice(top, top + height), slice(left, left + width))
+        covered[window] = fill[window]
+        torch.testing.assert_close(found[..., number], net(covered).T, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
 def test_windows_survive_that_memory_runs_out():
     net, batches = NETWORKS["batch_norm"].build(), []
 
