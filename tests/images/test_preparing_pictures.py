@@ -292,7 +292,8 @@ def test_a_very_long_picture_is_refused_before_memory_is_spent():
         ({"resize": 0}, "or a short side in whole pixels, at least 1; got 0"),
         ({"size": (224, 224), "resize": 200}, "resize must be at least size"),
         ({"size": (224, 224), "resize": (300, 200)}, "resize must be at least size"),
-        ({"channels": 2}, "got 2"),
+        ({"channels": 0}, "got 0"),
+        ({"channels": "rgb"}, "got 'rgb'"),
     ],
 )
 def test_impossible_preparations_are_refused(arguments, says):

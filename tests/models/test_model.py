@@ -22,7 +22,7 @@ def one_line(error: Exception) -> bool:
         {"mean": "abc"},
         {"mean": ["a", "b", "c"]},
         {"mean": []},
-        {"mean": [0.1, 0.2]},
+        {"mean": [0.1, 0.2], "std": [0.1] * 3},
         {"mean": [float("nan")] * 3},
         {"std": [0.0, 1.0, 1.0]},
         {"std": [-1.0, 1.0, 1.0]},

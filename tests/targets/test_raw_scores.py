@@ -82,7 +82,7 @@ def test_one_score_alone_is_not_the_highest(explanation):
 
 def test_json_has_scores(explanation):
     values = readable(explanation)
-    assert values["raw"] is True
+    assert values["outputs"] == "scores"
     first = values["pictures"][0]
     assert first["probability"] is None and first["score"] == pytest.approx(40)
     assert first["top"][0] == {"name": "ant", "score": pytest.approx(40)}
@@ -101,7 +101,7 @@ def test_archives_from_before_are_of_logits(explanation, monkeypatch, tmp_path):
     from seewhy.attribution import archive
 
     def without(one):
-        return {k: v for k, v in metadata(one).items() if k != "raw"}
+        return {k: v for k, v in metadata(one).items() if k != "outputs"}
 
     metadata = archive._metadata
     monkeypatch.setattr(archive, "_metadata", without)

@@ -65,7 +65,7 @@ def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Explanation | Panel:
 
 
 def _metadata(explanation: Explanation) -> dict[str, Any]:
-    fields = ("classes", "signed", "notes", "labels", "raw")
+    fields = ("classes", "signed", "notes", "labels", "outputs")
     values = {name: getattr(explanation, name) for name in fields}
     nested = {name: vars(getattr(explanation, name)) for name in ("provenance", "cost")}
     return values | nested

@@ -293,11 +293,14 @@ def _explained(
                 yield i, _explanation(methods[i], recording, attribution, batch, cost)
 
 
-def _about_outputs(model: Model) -> list[str]:
-    """What to say of a network that ends in a softmax or sigmoid."""
-    if model.ends_in is None:
-        return []
-    return [f"the network ends in a {model.ends_in}; the logits before it are explained"]
+def _assumptions(model: Model) -> list[str]:
+    """What was assumed about the network's pictures and outputs."""
+    notes = list(model.assumed)
+    if model.ends_in is not None:
+        notes.append(f"the network ends in a {model.ends_in}; the logits before it are explained")
+    elif model.outputs == "probabilities":
+        notes.append("the network puts out probabilities; they are explained as they are")
+    return notes
 
 
 def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> None:
@@ -374,9 +377,9 @@ def _explanation(
         signed=method.signed,
         cost=cost,
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
-        notes=(*attribution.notes, *recording.notes, *_about_outputs(recording.model)),
+        notes=(*attribution.notes, *recording.notes, *_assumptions(recording.model)),
         labels=recording.asked.labels,
-        raw=recording.model.outputs == "scores",
+        outputs=recording.model.outputs,
     )
 
 

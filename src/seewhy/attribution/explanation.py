@@ -16,6 +16,7 @@ from torch import Tensor
 from seewhy.errors import NotApplicable, Unknown
 from seewhy.images import Batch
 from seewhy.models.class_names import class_name
+from seewhy.models.outputs import RAW, probabilities_of
 from seewhy.results import Result
 from seewhy.results.base import view
 
@@ -63,8 +64,8 @@ class Explanation(Result):
     - `signed`: whether negative values mean evidence against the target.
     - `residual`: for methods that promise a sum (completeness, conservation), what is missing
       from it, as a share of the explained difference, per picture; None where none is promised.
-    - `raw`: the model's outputs, here `logits`, are scores to be taken as they are (see
-      `seewhy.sources.black_box`): they are shown themselves, and no probabilities are made of them.
+    - `outputs`: what the model puts out, here in `logits` (see `seewhy.models.outputs`). Scores,
+      features and maps of classes are `raw`: no probabilities are made of them.
     """
 
     heatmap: Float[Tensor, "batch height width"]
@@ -80,7 +81,7 @@ class Explanation(Result):
     residual: Float[Tensor, " batch"] | None = None
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    raw: bool = False
+    outputs: str = "logits"
 
     def __len__(self) -> int:
         return self.heatmap.shape[0]
@@ -115,6 +116,11 @@ class Explanation(Result):
         )
 
     @property
+    def raw(self) -> bool:
+        """Whether the outputs are shown themselves, and no probabilities are made of them."""
+        return self.outputs in RAW
+
+    @property
     def method(self) -> str:
         """The method's name, such as "grad-cam"."""
         return self.provenance.method
@@ -132,13 +138,11 @@ class Explanation(Result):
 
     @property
     def class_scores(self) -> Float[Tensor, "batch classes"]:
-        """Of each class the probability; of a model whose outputs are no logits, its score.
+        """Of each class the probability; of a model whose outputs are raw, its output.
 
-        Probabilities are the softmax over the classes, or of a single logit the sigmoid.
+        See `seewhy.models.outputs` for the probabilities.
         """
-        if self.raw:
-            return self.logits
-        return self.logits.sigmoid() if self.logits.shape[1] == 1 else self.logits.softmax(1)
+        return probabilities_of(self.logits, self.outputs)
 
     def class_name(self, index: int) -> str:
         """The name of class `index`, or "class 7" where the model has no name for it."""

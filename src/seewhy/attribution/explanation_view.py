@@ -46,7 +46,7 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
     values = {
         "provenance": vars(explanation.provenance),
         "signed": explanation.signed,
-        "raw": explanation.raw,
+        "outputs": explanation.outputs,
         "cost": vars(explanation.cost),
         "notes": explanation.notes,
         "pictures": pictures,

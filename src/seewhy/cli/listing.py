@@ -132,7 +132,7 @@ def _print_method(method: type[Method]) -> None:
 
 def _print_model(name: str, as_json: bool) -> None:
     known = find_architecture(name)
-    size = known.preparation.size
+    size = known.preparation.size if known.preparation else None
     classes = known.classes or []
     if as_json:
         data = {"name": name, "size": size, "mean": known.mean, "std": known.std}

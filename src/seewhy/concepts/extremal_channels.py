@@ -308,9 +308,7 @@ class Masking:
 
     def _log(self, scores: Tensor) -> Tensor:
         """Of probabilities the logarithm, of other scores the share of what they were."""
-        if self._recordings[0].model.outputs == "scores" or any(
-            one.watched for one in self._recordings
-        ):
+        if self._recordings[0].model.raw or any(one.watched for one in self._recordings):
             whole = torch.cat([one.score for one in self._recordings])
             return scores / whole.abs().mean().clamp_min(1e-6)
         return scores.clamp_min(1e-12).log()

@@ -116,7 +116,7 @@ def sufficiency_curve(
 def check_class(model: Model, batch: Batch, target: TargetLike) -> None:
     """Raise NotApplicable for hidden units and raw scores, before any mask is learned."""
     asked = questions(target, len(batch), model, batch.pixels)
-    if model.outputs == "scores" or any(hidden_of(question) for question in asked):
+    if model.raw or any(hidden_of(question) for question in asked):
         raise NotApplicable(NO_CLASS)
 
 

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from seewhy.errors import SeewhyError
 from seewhy.images.loading import load_picture, picture_from_pillow
-from seewhy.images.picture import Picture, picture_from_channels
+from seewhy.images.picture import Picture, picture_from_bands, picture_from_channels
 
 
-def as_picture(thing: Any) -> Picture:
+def as_picture(thing: Any, channels: int = 3) -> Picture:
     """Convert a path, a Pillow image, an array, a tensor or a `Picture` to a `Picture`.
 
     NumPy arrays are [height, width] or [height, width, channels]; tensors are [height, width] or
     [channels, height, width]. Values are uint8, uint16, bool, or floats in [0, 1]. One to four
-    channels mean grey, grey and alpha, RGB, RGB and alpha.
+    channels mean grey, grey and alpha, RGB, RGB and alpha; but where a model takes 2, 4 or more
+    `channels`, arrays and tensors with as many are data without alpha.
 
     Raises `SeewhyError` for anything that is not a picture.
     """
@@ -28,6 +29,10 @@ def as_picture(thing: Any) -> Picture:
         return load_picture(thing)
     if isinstance(thing, Image.Image):
         return picture_from_pillow(thing, source=getattr(thing, "filename", "") or "array")
+    if channels not in (1, 3) and isinstance(thing, np.ndarray) and thing.shape[2:] == (channels,):
+        return picture_from_bands(_native(thing), source="array")
+    if channels not in (1, 3) and isinstance(thing, Tensor) and _has(thing, channels):
+        return picture_from_bands(thing.detach().cpu(), source="array")
     if isinstance(thing, np.ndarray):
         return picture_from_channels(_channels_first(thing), source="array")
     if isinstance(thing, Tensor):
@@ -49,6 +54,11 @@ def _channels_first(array: np.ndarray) -> Tensor:
         raise SeewhyError(
             f"expected an array of height, width or height, width, channels, got {array.shape}"
         )
+    return _native(pixels)
+
+
+def _native(pixels: np.ndarray) -> Tensor:
+    """Convert an array [height, width, channels] to a tensor [channels, height, width]."""
     if not (np.issubdtype(pixels.dtype, np.number) or pixels.dtype == np.bool_):
         raise SeewhyError(
             f"array holds {pixels.dtype} values; give uint8 in 0..255 or floats in [0, 1]"
@@ -57,6 +67,10 @@ def _channels_first(array: np.ndarray) -> Tensor:
         pixels = pixels.astype(np.float64)  # torch does not support long double
     native = pixels.astype(pixels.dtype.newbyteorder("="))  # nor non-native byte order
     return torch.from_numpy(np.ascontiguousarray(native.transpose(2, 0, 1)))
+
+
+def _has(tensor: Tensor, channels: int) -> bool:
+    return tensor.ndim == 3 and len(tensor) == channels and tensor.numel() > 0
 
 
 def _with_channels(tensor: Tensor) -> Tensor:

@@ -21,11 +21,14 @@ class Picture:
     - `pixels`: float32 in [0, 1], on the CPU.
     - `source`: the path of the file, or "array".
     - `notes`: changes that the user may not expect, such as "first of 12 frames".
+    - `bands`: all channels of data that are neither grey nor RGB, float32 in [0, 1]; `pixels` then
+      shows the first three of them, or of two the first. None otherwise.
     """
 
     pixels: Float[Tensor, "3 height width"]
     source: str
     notes: tuple[str, ...] = ()
+    bands: Float[Tensor, "bands height width"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,6 +48,17 @@ def picture_from_channels(values: Tensor, source: str, notes: tuple[str, ...] = 
         if alpha.min() < 1:
             notes = (*notes, "transparent: laid on white")
     return Picture(channels.expand(3, -1, -1).contiguous(), source, notes)
+
+
+def picture_from_bands(values: Tensor, source: str) -> Picture:
+    """Make a `Picture` of data with any number of channels [channels, height, width]."""
+    bands = unit_range(values, source)
+    return Picture(as_rgb(bands).contiguous(), source, bands=bands)
+
+
+def as_rgb(channels: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 height width"]:
+    """Return the first three channels, or the first one three times where there are fewer."""
+    return channels[:3] if len(channels) >= 3 else channels[:1].expand(3, -1, -1)
 
 
 def unit_range(values: Tensor, source: str = "array") -> Tensor:

@@ -29,7 +29,9 @@ class Preparation:
     - `size`: height, width of the input; None keeps the size of each picture.
     - `resize`: the size before the centre crop to `size`: an int is the new short side,
       (height, width) is exact. Without it the whole picture is resized to `size`.
-    - `channels`: 3 for RGB, 1 for grey (ITU-R BT.601 luma).
+    - `channels`: 3 for RGB, 1 for grey (ITU-R BT.601 luma). Any other number needs arrays or
+      tensors with that many channels, such as the bands of a satellite; the first three of them
+      (of two, the first) are drawn.
     - `interpolation`: "bilinear", "bicubic" (both antialiased) or "nearest".
 
     `Preparation((224, 224), resize=256)` is torchvision's usual preset, except that pixels are not
@@ -44,8 +46,10 @@ class Preparation:
     def __post_init__(self):
         if self.interpolation not in KERNELS:
             raise Unknown("interpolation", self.interpolation, KERNELS, f"one of {KERNELS}")
-        if self.channels not in (1, 3):
-            raise SeewhyError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}")
+        if not isinstance(self.channels, int) or self.channels < 1:
+            raise SeewhyError(
+                f"channels must be 3 (RGB), 1 (grey) or another whole number, got {self.channels!r}"
+            )
         for name, value in (("size", self.size), ("resize", self.resize)):
             if value is not None:
                 check_extent(name, value, integer_too=name == "resize")
@@ -62,7 +66,7 @@ class Preparation:
         original = picture.size
         resized = self._resized(picture)
         top, left, height, width = self._crop(resized)
-        pixels = _interpolate(self._with_channels(picture.pixels), resized, self.interpolation)
+        pixels = _interpolate(self._with_channels(picture), resized, self.interpolation)
         y, x = original[0] / resized[0], original[1] / resized[1]  # original pixels per new pixel
         view = View(original, (top * y, left * x, height * y, width * x), (height, width))
         return pixels[:, top : top + height, left : left + width].contiguous(), view
@@ -90,8 +94,16 @@ class Preparation:
         # Python's round, with ties to even, matches torchvision's centre crop.
         return round((resized[0] - height) / 2), round((resized[1] - width) / 2), height, width
 
-    def _with_channels(self, pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "c h w"]:
-        return pixels if self.channels == 3 else grey(pixels)
+    def _with_channels(self, picture: Picture) -> Float[Tensor, "c h w"]:
+        if picture.bands is not None and len(picture.bands) == self.channels:
+            return picture.bands
+        if self.channels not in (1, 3):
+            raise SeewhyError(
+                f"{picture.source} is not an array of {self.channels} channels, which the model "
+                f"takes; give a tensor [{self.channels}, height, width], or a NumPy array "
+                f"[height, width, {self.channels}], in [0, 1]"
+            )
+        return picture.pixels if self.channels == 3 else grey(picture.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +147,8 @@ def prepare(things: Any, preparation: Preparation) -> Batch:
     if isinstance(things, Tensor) and things.ndim == 4:
         size = (things.shape[2], things.shape[3])
         if len(things) and preparation.takes_as_is(things.shape[1], size):
-            return _ready(unit_range(things.detach()))
-    pictures = tuple(as_picture(thing) for thing in several(things))
+            return _ready(unit_range(things.detach()), preparation.channels)
+    pictures = tuple(as_picture(thing, preparation.channels) for thing in several(things))
     if not pictures:
         raise SeewhyError("no picture given; expected at least one")
     inputs, views = zip(*(preparation(picture) for picture in pictures), strict=True)
@@ -175,8 +187,8 @@ def several(things: Any) -> Iterable[Any]:
     return things
 
 
-def _ready(pixels: Float[Tensor, "batch c h w"]) -> Batch:
-    pictures = tuple(as_picture(picture) for picture in pixels)
+def _ready(pixels: Float[Tensor, "batch c h w"], channels: int) -> Batch:
+    pictures = tuple(as_picture(picture, channels) for picture in pixels)
     views = (View.identity(pixels.shape[2], pixels.shape[3]),) * len(pixels)
     return Batch(pixels, pictures, views)
 

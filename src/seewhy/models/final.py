@@ -1,8 +1,9 @@
 """Networks that end in a softmax or sigmoid: the logits are its input.
 
 An explanation of a probability mixes evidence for a class with evidence against all others, and
-gradients vanish where the network is certain. So the input of a last softmax, log-softmax, or
-sigmoid of a single output is taken for the logits, whichever way the network calls it.
+gradients vanish where the network is certain. So the input of a last softmax, log-softmax or
+sigmoid is taken for the logits, whichever way the network calls it. A sigmoid of several outputs
+means classes that do not exclude one another (multi-label).
 """
 
 from collections.abc import Callable
@@ -49,4 +50,4 @@ class LastFunction(TorchFunctionMode):
             return None
         name, logits, _ = self.last
         many = logits.ndim == 2 and logits.shape[1] > 1
-        return (name, logits) if many == (name != "sigmoid") else None
+        return (name, logits) if many or name == "sigmoid" else None

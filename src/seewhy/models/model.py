@@ -18,17 +18,20 @@ from torch.nn.parameter import UninitializedParameter
 
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
+from seewhy.models.adapter import Choice, adapted
 from seewhy.models.addresses import Address
 from seewhy.models.edits import Edit, editors
+from seewhy.models.failing import why_it_fails
 from seewhy.models.final import LastFunction
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import LayerGraph, trace_layers
+from seewhy.models.outputs import OUTPUTS, RAW, kind_of, logits_of
+from seewhy.models.records import Record, as_record, recorded_in
 from seewhy.models.session import borrowed, device_of
 from seewhy.support.batch_norm import keep_layout
 
 _UNWATCHED = nullcontext()
 
-OUTPUTS = ("logits", "scores")
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -36,13 +39,25 @@ class Model:
     """A network with its preprocessing, class names and layer names.
 
     - `net`: any `nn.Module` that maps [batch, channels, height, width] to class logits.
-    - `mean`, `std`: per-channel normalisation of pixels in [0, 1], applied inside; none by default.
-    - `size`: the input's side, or (height, width): pictures are resized (short side) and centre
-      cropped to it. By default pictures keep their size; use `preparation` for other settings.
+    - `mean`, `std`: per-channel normalisation of pixels in [0, 1], applied inside. Their number is
+      that of the channels: 3 for RGB, 1 for grey, or any other for arrays and tensors.
+    - `size`: the input's side, or (height, width). - `resize`: the short side before the centre
+      crop to `size`; by default the crop is as large as it can be.
+    - `preparation`: all of that at once: a `Preparation`, `weights.transforms()` of torchvision, a
+      data configuration of timm, or an image processor of transformers.
     - `classes`: class names in the order of the logits, or a mapping index -> name.
-    - `outputs`: "logits" of classes (of a network that ends in a softmax, its input), or "scores"
-      that are used as they are: a regression, a ranking, the output of a program. No probabilities
-      are made of scores.
+    - `outputs`: "logits", "multi-label", "probabilities", "scores", "features" or "segmentation"
+      (see `seewhy.models.outputs`); None: found out, as far as that is possible.
+    - `inputs`: further inputs of the network, held fixed: a mapping from their names, or a tuple
+      of those that come after the picture. Tensors whose first axis is 1 are repeated for each
+      picture. - `picture`: the name of the argument that takes the picture; None: the first.
+    - `output`: the output that is explained: a key, an attribute, an index, or a function of what
+      the network returns; None: its "logits" or "out", or the first of a tuple.
+
+    What is not given is taken from timm's or transformers' record on the network, if it has one.
+    Without any, pixels are not normalised and pictures keep their size; `assumed` says so.
+
+    Raises SeewhyError for parameters that do not fit.
     """
 
     def __init__(
@@ -52,10 +67,14 @@ class Model:
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         size: int | tuple[int, int] | None = None,
+        resize: int | tuple[int, int] | None = None,
         classes: Sequence[str] | Mapping[int, str] | None = None,
         name: str | None = None,
-        preparation: Preparation | None = None,
-        outputs: str = "logits",
+        preparation: Any = None,
+        outputs: str | None = None,
+        inputs: Mapping[str, Any] | Sequence[Any] | None = None,
+        picture: str | None = None,
+        output: Choice | None = None,
     ):
         if not isinstance(net, nn.Module):
             raise SeewhyError(
@@ -63,34 +82,53 @@ class Model:
                 "open a named model with seewhy.open_model(name), "
                 "or wrap a function with seewhy.black_box(function)"
             )
-        if size is not None and preparation is not None:
-            raise SeewhyError("give either size or preparation, not both")
-        if outputs not in OUTPUTS:
+        if preparation is not None and (size is not None or resize is not None):
+            raise SeewhyError("give either size and resize, or preparation, not both")
+        if outputs is not None and outputs not in OUTPUTS:
             raise Unknown(
                 "kind of outputs", outputs, OUTPUTS, hint=f"there are {', '.join(OUTPUTS)}"
             )
-        self.net = _unwrapped(net)
-        if any(isinstance(p, UninitializedParameter) for p in self.net.parameters()):
+        network = _unwrapped(net)
+        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
             raise SeewhyError("the network has lazy layers; run it once on a picture first")
-        if any(p.is_inference() for p in self.net.parameters()):
+        if any(p.is_inference() for p in network.parameters()):
             raise SeewhyError(
                 "the network was created inside torch.inference_mode(), so it has no gradients; "
                 "create or load it outside"
             )
-        self.name = name or type(self.net).__name__
-        self.preparation = preparation or _preparation(size, mean)
+        dense = outputs == "segmentation"
+        embeds = outputs == "features"
+        self.net = adapted(network, inputs, picture, output, dense=dense, named=embeds)
+        self.name = name or type(network).__name__
+        carried = recorded_in(network)
+        given = as_record(preparation) if preparation is not None else Record()
+        mean, std, source = _normalisation(mean, std, given, carried)
+        self.assumed = _assumed(source, carried)
+        channels = len(mean) if _is_listed(mean) else None  # type: ignore[arg-type]
+        self.preparation = given.preparation or _preparation(size, resize, channels, carried)
         channels = self.preparation.channels
         with torch.inference_mode(False):  # autograd cannot save inference tensors
             self.mean = _per_channel(mean, 0.0, channels, "mean")
             self.std = _per_channel(std, 1.0, channels, "std")
         if not bool((self.std > 0).all()):
             raise SeewhyError(f"std must be positive, got {self.std.flatten().tolist()}")
-        self.classes = None if classes is None else _class_names(classes)
-        self.outputs = outputs
+        named = carried.classes if classes is None else classes
+        self.classes = None if named is None else _class_names(named)
+        self._outputs = outputs or carried.outputs
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
         self.ends_in: str | None = None  # a last softmax or sigmoid, once it has run
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}
+
+    @property
+    def outputs(self) -> str:
+        """What the network puts out, one of `outputs.OUTPUTS`: as given, recorded or found."""
+        return self._outputs or "logits"
+
+    @property
+    def raw(self) -> bool:
+        """Whether no probabilities are made of the outputs."""
+        return self.outputs in RAW
 
     @property
     def device(self) -> torch.device:
@@ -149,11 +187,21 @@ class Model:
         Returns what it puts out for `count` pictures, or the input of a softmax that it ends in.
         """
         if self.ends_in is None:
-            return logits_of(net(normal), count)
+            return logits_of(self._ran(net, normal), count)
         with LastFunction() as last:
-            output = net(normal)
+            output = self._ran(net, normal)
         before = last.before(output)
         return logits_of(before[1] if before else output, count)
+
+    def _ran(self, net: nn.Module, normal: Tensor) -> Any:
+        """What the network puts out; why it fails, in one line, where the cause is known."""
+        try:
+            return net(normal)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = why_it_fails(net, tuple(normal.shape), error)
+            if reason is None:
+                raise
+            raise SeewhyError(f"{self.name} {reason}") from error
 
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
@@ -169,14 +217,20 @@ class Model:
             try:
                 with LastFunction() as last:
                     plain = self.net(self._normalised(probe, torch.contiguous_format))
-                before = last.before(plain)
-                if before and self.outputs == "logits":
-                    self.ends_in = before[0]
+                self._find_outputs(plain, last.before(plain))
                 fast = self.net(self._normalised(probe, torch.channels_last))
                 same = _alike(logits_of(fast, 2), logits_of(plain, 2))
             except Exception:  # if the network is broken, the next forward pass reports it
                 same = False
         self._memory_format = torch.channels_last if same else torch.contiguous_format
+
+    def _find_outputs(self, plain: Any, before: tuple[str, Tensor] | None) -> None:
+        """Find out what the network puts out; what comes before a softmax or sigmoid, and what."""
+        if before and self._outputs in (None, "logits", "multi-label"):
+            self.ends_in = before[0]
+        if self._outputs is None:
+            logits = logits_of(before[1] if before else plain, 2)
+            self._outputs = kind_of(self.net, logits, self.ends_in)
 
     @staticmethod
     def _probe(pixels: Tensor) -> Tensor:
@@ -238,8 +292,8 @@ class Model:
         if pixels.ndim != 4 or pixels.shape[1] != self.preparation.channels:
             raise SeewhyError(
                 f"{self.name} expects pixels [batch, {self.preparation.channels}, height, width], "
-                f"got {tuple(pixels.shape)}; for a grey model, set mean=[m] or "
-                "Preparation(channels=1)"
+                f"got {tuple(pixels.shape)}; give mean and std one number for each channel that "
+                "the network takes, or Preparation(channels=...)"
             )
         pixels = pixels.to(self.device, self.dtype)
         normal = (pixels - self.mean.to(pixels)) / self.std.to(pixels)
@@ -258,17 +312,42 @@ def _unwrapped(net: nn.Module) -> nn.Module:
     return net.module if isinstance(net, parallel) else net
 
 
+def _normalisation(mean: Any, std: Any, given: Record, carried: Record) -> tuple[Any, Any, str]:
+    """Return mean and std, and where they come from, empty if they were given."""
+    if mean is not None or std is not None:
+        return mean, std, ""
+    if given.preparation is not None:  # a Preparation says nothing about normalisation
+        return given.mean, given.std, "" if given.mean is not None else "nothing"
+    return carried.mean, carried.std, carried.source if carried.mean is not None else "nothing"
+
+
+def _assumed(source: str, carried: Record) -> tuple[str, ...]:
+    if source == "nothing":
+        hint = ", preparation=processor" if "transformers" in carried.source else ""
+        return (
+            "nothing is known about the normalisation of pixels, so the network gets them in "
+            f"[0, 1]; give seewhy.Model mean and std{hint} (mean=0, std=1 if that is right)",
+        )
+    return (f"pixels are normalised as in {source}",) if source else ()
+
+
 def _preparation(
-    size: int | tuple[int, int] | None, mean: float | Sequence[float] | None
+    size: int | tuple[int, int] | None,
+    resize: int | tuple[int, int] | None,
+    channels: int | None,
+    carried: Record,
 ) -> Preparation:
-    channels = 1 if _is_listed(mean) and len(mean) == 1 else 3  # type: ignore[arg-type]
+    recorded = carried.preparation
+    if size is None and resize is None and recorded and channels in (None, recorded.channels):
+        return recorded
+    channels = channels or (recorded.channels if recorded else 3)
     if size is None:
-        return Preparation(channels=channels)
+        return Preparation(resize=resize, channels=channels)
     sides = (size, size) if isinstance(size, int) else size
     if not (isinstance(sides, Sequence) and [type(s) for s in sides] == [int, int]):
         raise SeewhyError(f"size must be an integer or (height, width), got {size!r}")
     # The picture is resized to cover the input, then cropped to it.
-    return Preparation(size=(sides[0], sides[1]), resize=max(sides), channels=channels)
+    return Preparation((sides[0], sides[1]), resize or max(sides), channels)
 
 
 def _per_channel(
@@ -325,25 +404,3 @@ def _alike(values: Tensor, expected: Tensor) -> bool:
     """Return whether two tensors are equal up to rounding, with NaN at the same places."""
     scale = float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
     return torch.allclose(values, expected, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
-
-
-def logits_of(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
-    """Return the logits in the output of a classifier for `batch` pictures.
-
-    Raises SeewhyError if it holds no logits of shape [batch, classes].
-    """
-    logits = getattr(output, "logits", output)
-    if isinstance(logits, Mapping):
-        logits = logits.get("logits", logits.get("out"))
-    if isinstance(logits, tuple | list) and logits:
-        logits = logits[0]
-    if isinstance(logits, Tensor) and logits.ndim == 1:
-        # One logit for each picture, or one picture whose batch axis was squeezed.
-        logits = logits[None] if batch == 1 else logits[:, None]
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise SeewhyError(
-            f"the network returned {got} for {batch} pictures; expected class logits of shape "
-            "[batch, classes]; wrap it in a module that returns those"
-        )
-    return logits

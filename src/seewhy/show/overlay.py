@@ -26,7 +26,7 @@ def overlay(
 ) -> Float[Tensor, "3 height width"]:
     """The map over its picture, RGB in [0, 1]; `span` as in `scale` unless given.
 
-    Values that are NaN or infinite are striped. `picture` has one channel or three, in [0, 1].
+    Values that are NaN or infinite are striped. `picture` is in [0, 1].
     """
     values = normalise(heatmap, span or scale(heatmap, signed), signed)
     strength = values.nan_to_num(0.0).abs()
@@ -44,8 +44,9 @@ def map_only(
 
 
 def rgb(picture: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 height width"]:
-    """Three channels of a picture that has one or three."""
-    return picture.float().clamp(0, 1).expand(3, -1, -1)
+    """Three channels of a picture: the first three, or the first one where there are fewer."""
+    picture = picture.float().clamp(0, 1)
+    return picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)
 
 
 def dim(picture: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 height width"]:

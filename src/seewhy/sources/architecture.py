@@ -32,7 +32,7 @@ class Architecture:
     name: str
     build: Callable[[int | None], nn.Module]
     trained: Callable[[], nn.Module]
-    preparation: Preparation
+    preparation: Preparation | None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     classes: list[str] | None = None

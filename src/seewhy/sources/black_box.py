@@ -41,14 +41,15 @@ def black_box(
       finite numbers: [k, classes], or [k] where there is one score. Or an
       `onnxruntime.InferenceSession` with one input of pictures, whose first output counts.
     - `size`: the side or (height, width) that pictures are resized and cropped to; None: none.
-    - `classes`: names of the scores. - `channels`: 3 for RGB, 1 for grey.
+    - `classes`: names of the scores. - `channels`: 3 for RGB, 1 for grey,
+      or any other number for tensors and arrays.
 
     The baseline "mean" is the colour that is normalised to zero, so black if `mean` is not given.
     Scores are taken as they are: no softmax makes probabilities of them. What the function raises
     goes to the caller; a result of another shape, NaN and infinities raise SeewhyError.
     """
-    if channels not in (1, 3):
-        raise SeewhyError(f"pictures have 3 channels (RGB) or 1 (grey), not {channels!r}")
+    if not isinstance(channels, int) or channels < 1:
+        raise SeewhyError(f"channels must be a whole number above 0, not {channels!r}")
     called = _as_function(function)
     named = name or getattr(function, "__name__", type(function).__name__)
     listed = isinstance(mean, Sequence | Tensor | np.ndarray)

@@ -8,17 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import nn
 
 from seewhy.errors import SeewhyError, nearest
-from seewhy.images import Preparation, as_picture
+from seewhy.models.records import Record, from_processor
 from seewhy.sources.architecture import Architecture
 
 PREFIX = "hf"
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def names() -> list[str]:
@@ -32,14 +28,14 @@ def architecture(name: str) -> Architecture:
     transformers = _transformers()
     config = _read(transformers.AutoConfig, place, full, "configuration")
     labels = dict(config.id2label)
-    preparation, mean, std = _preprocessing(transformers, place, full)
+    record = _preprocessing(transformers, place, full)
     return Architecture(
         full,
         build=lambda count: _build(transformers, config, full, count),
         trained=lambda: _trained(transformers, place, full),
-        preparation=preparation,
-        mean=mean,
-        std=std,
+        preparation=record.preparation,
+        mean=record.mean,
+        std=record.std,
         classes=[str(labels[index]) for index in sorted(labels)],
         count=len(labels),
     )
@@ -126,69 +122,9 @@ def _no_classifier(full: str, why: str) -> str:
     return f"{full} has no trained image classifier: {why}; choose one that was fine-tuned"
 
 
-def _preprocessing(
-    transformers: Any, place: str, full: str
-) -> tuple[Preparation, tuple[float, ...], tuple[float, ...]]:
+def _preprocessing(transformers: Any, place: str, full: str) -> Record:
     processor = _read(transformers.AutoImageProcessor, place, full, "image processor")
-    mean, std = _normalisation(processor)
     try:
-        preparation = _preparation(processor)
-    except SeewhyError:  # a crop without a resize, or padding
-        preparation = None
-    if preparation is None or not _same(processor, preparation, mean, std):
-        raise SeewhyError(
-            f"{full} prepares pictures in a way that seewhy does not know "
-            f"({type(processor).__name__}); wrap the network in seewhy.Model yourself"
-        )
-    return preparation, mean, std
-
-
-def _preparation(processor: Any) -> Preparation:
-    size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
-    kernel = RESAMPLING.get(int(getattr(processor, "resample", None) or 2), "bicubic")
-    if not getattr(processor, "do_center_crop", False):
-        crop = None
-    ratio = getattr(processor, "crop_pct", None)
-    if ratio and isinstance(size, int):  # ConvNeXt: below 384 pixels resize more and crop
-        crop, size = (size, size), int(size / ratio) if size < 384 else (size, size)
-    if not getattr(processor, "do_resize", True):
-        return Preparation()
-    if crop is None and isinstance(size, int):
-        return Preparation(None, size, interpolation=kernel)
-    return Preparation(_pair(crop or size), size, interpolation=kernel)
-
-
-def _sides(size: Any) -> int | tuple[int, int] | None:
-    if size is None:
-        return None
-    if size["height"]:
-        return int(size["height"]), int(size["width"])
-    return int(size["shortest_edge"])
-
-
-def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    return (size, size) if isinstance(size, int) else size
-
-
-def _normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std for pixels in [0, 1]; transformers rescales from 0 to 255 first."""
-    rescaled = 255 * processor.rescale_factor if getattr(processor, "do_rescale", True) else 255
-    shift = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
-    mean, std = np.zeros(3), np.ones(3)
-    if getattr(processor, "do_normalize", False):
-        mean, std = np.array(processor.image_mean), np.array(processor.image_std)
-    divisor = std * std if getattr(processor, "include_top", False) else std  # EfficientNet
-    return tuple((mean + shift) / rescaled), tuple(divisor / rescaled)
-
-
-def _same(
-    processor: Any, preparation: Preparation, mean: tuple[float, ...], std: tuple[float, ...]
-) -> bool:
-    """Processors differ in ways no configuration names, so one smooth picture is tried."""
-    y, x = np.mgrid[0:1:300j, 0:1:400j]
-    smooth = (255 * np.stack([y, x, (x + y) / 2], -1)).astype("uint8")
-    wanted = processor(Image.fromarray(smooth), return_tensors="pt")["pixel_values"][0]
-    pixels, _ = preparation(as_picture(smooth))
-    centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
-    normal, tolerance = (pixels - centre) / scale, 3 / 255 / scale.min()
-    return normal.shape == wanted.shape and bool((normal - wanted).abs().max() < tolerance)
+        return from_processor(processor)
+    except SeewhyError as error:
+        raise SeewhyError(f"{full}: {error}") from None

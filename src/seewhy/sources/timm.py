@@ -1,17 +1,15 @@
 """Classifiers of timm: "timm/vit_small_patch16_224", "timm/resnet18.a1_in1k"."""
 
-import math
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from seewhy.errors import SeewhyError, Unknown
-from seewhy.images import Preparation
+from seewhy.models.records import from_timm
 from seewhy.sources.architecture import Architecture
 
 PREFIX = "timm"
-KERNELS = ("bilinear", "bicubic", "nearest")
 
 
 def names() -> list[str]:
@@ -27,9 +25,7 @@ def architecture(name: str) -> Architecture:
         raise Unknown("model", full, [f"{PREFIX}/{known}" for known in names()])
     config = _config(name, bare, full)
     data = timm.data.resolve_data_config(pretrained_cfg=config)
-    channels, height, width = data["input_size"]
-    if channels not in (1, 3):
-        raise SeewhyError(f"{full} takes {channels} channels; seewhy explains RGB or grey models")
+    record = from_timm(data)
     count = config.get("num_classes", 1000)
     if not count:
         raise SeewhyError(f"{full} has no classifier; choose one that was trained on classes")
@@ -37,9 +33,9 @@ def architecture(name: str) -> Architecture:
         full,
         build=lambda other: _build(name, other),
         trained=lambda: _trained(name, full, bool(config)),
-        preparation=Preparation((height, width), _resize(data), channels, _kernel(data)),
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
+        preparation=record.preparation,
+        mean=record.mean,
+        std=record.std,
         classes=_class_names(config, count),
         count=count,
     )
@@ -63,22 +59,6 @@ def _config(name: str, bare: str, full: str) -> dict[str, Any]:
         tagged = [f"{PREFIX}/{known}" for known in list_pretrained(f"{bare}.*")]
         raise Unknown("model", full, tagged, hint=f"try {PREFIX}/{bare}") from None
     return {} if found is None else found.to_dict()
-
-
-def _resize(data: dict[str, Any]) -> int | tuple[int, int]:
-    """timm resizes to the crop divided by `crop_pct`; "squash" ignores the aspect ratio.
-
-    Where a `crop_pct` above 1 makes timm pad the picture, the picture fills the crop instead.
-    """
-    _, height, width = data["input_size"]
-    ratio = min(data["crop_pct"], 1.0)
-    exact = math.floor(height / ratio), math.floor(width / ratio)
-    return exact if data["crop_mode"] == "squash" or height != width else exact[0]
-
-
-def _kernel(data: dict[str, Any]) -> str:
-    """timm also resizes with Lanczos and the like; bicubic is the nearest to those."""
-    return data["interpolation"] if data["interpolation"] in KERNELS else "bicubic"
 
 
 def _class_names(config: dict[str, Any], count: int) -> list[str] | None:

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from seewhy.errors import SeewhyError, Unknown
-from seewhy.images import Preparation
+from seewhy.models.records import from_preset
 from seewhy.sources import fitting
 from seewhy.sources.architecture import Architecture
 from seewhy.sources.weights import StateDict
@@ -35,7 +35,8 @@ def architecture(name: str) -> Architecture:
         raise Unknown("model", full, [f"{PREFIX}/{known}" for known in names()])
     published: Any = torchvision.models.get_model_weights(name)
     published = published.DEFAULT
-    preset, classes = published.transforms(), list(published.meta["categories"])
+    record = from_preset(published.transforms())
+    classes = list(published.meta["categories"])
 
     def trained() -> nn.Module:
         net = build(name, None)
@@ -46,9 +47,9 @@ def architecture(name: str) -> Architecture:
         full,
         build=lambda count: build(name, count),
         trained=trained,
-        preparation=_preparation(preset),
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
+        preparation=record.preparation,
+        mean=record.mean,
+        std=record.std,
         classes=classes,
         count=len(classes),
         translate=translate,
@@ -70,12 +71,6 @@ def translate(state: StateDict) -> StateDict:
         for key, tensor in state.items()
         if not key.startswith(AUXILIARY)
     }
-
-
-def _preparation(preset: Any) -> Preparation:
-    crop, resize = preset.crop_size[0], preset.resize_size
-    short = resize[0] if len(resize) == 1 else tuple(resize)
-    return Preparation((crop, crop), short, interpolation=preset.interpolation.value)
 
 
 def _download(url: str, full: str) -> StateDict:

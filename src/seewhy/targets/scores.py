@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from seewhy.models.edits import not_as_a_batch
 from seewhy.models.hooks import OutputHook
 from seewhy.models.layers import Layer, LayerGraph
 from seewhy.models.model import Model
+from seewhy.models.outputs import RAW, log_probabilities_of, probabilities_of
 from seewhy.targets.questions import hidden_of
 from seewhy.targets.terms import Hidden, Logit, Predicted, Target, terms, written
 
@@ -51,7 +51,8 @@ class Score:
     - `labels`: what it is in words, where it is no class.
     - `weights`: of each logit in it. - `hidden`: units and directions, and the weight of each
     in every picture's score. - `weighted`: whether any logit is in it; known here, so that nobody
-    has to wait for a GPU to say so. - `raw`: the network puts out scores that are no logits.
+    has to wait for a GPU to say so. - `kind`: what the network puts out,
+    see `seewhy.models.outputs`.
     """
 
     target: Int[Tensor, " batch"]
@@ -59,7 +60,12 @@ class Score:
     weights: Float[Tensor, "batch classes"]
     hidden: tuple[tuple[Hidden, Float[Tensor, " batch"]], ...]
     weighted: bool
-    raw: bool = False
+    kind: str = "logits"
+
+    @property
+    def raw(self) -> bool:
+        """Whether no probabilities are made of the outputs."""
+        return self.kind in RAW
 
     def rows(self, pictures: Int[Tensor, " rows"]) -> "Score":
         """The scores of these pictures, in this order; a picture may come up several times."""
@@ -69,23 +75,18 @@ class Score:
             weights=self.weights[pictures],
             hidden=tuple((one, weights[pictures]) for one, weights in self.hidden),
             weighted=self.weighted,
-            raw=self.raw,
+            kind=self.kind,
         )
 
     def probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
         """As `of`, with probabilities for logits; a hidden unit's score is left as it is."""
-        if self.raw:
-            return self.of(outputs)
-        logits = outputs.logits
-        probabilities = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
-        return self.of(replace(outputs, logits=probabilities))
+        return self.of(replace(outputs, logits=probabilities_of(outputs.logits, self.kind)))
 
     def log_probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
         """Of a class; what is no class has its score."""
         if self.raw or not self.weighted:
             return self.of(outputs)
-        logits = outputs.logits
-        logs = F.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(1)
+        logs = log_probabilities_of(outputs.logits, self.kind)
         found = logs.gather(1, self.target.clamp(min=0)[:, None])[:, 0]
         return torch.where(self.target >= 0, found, self.of(outputs))
 
@@ -143,7 +144,7 @@ def resolve(question: Sequence[Target], logits: Tensor, model: Model) -> Score:
         weights=weights.to(device),
         hidden=tuple((term, w.to(device)) for term, w in hidden.items() if bool(w.any())),
         weighted=bool(weights.any()),
-        raw=model.outputs == "scores",
+        kind=model.outputs,
     )
 
 

@@ -1,0 +1,55 @@
+"""Why a network fails on a picture, in one line, for the causes that users meet."""
+
+import inspect
+
+from torch import nn
+
+from seewhy.models.adapter import Adapter
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_OTHER_DIMENSIONS = {
+    nn.Conv1d: "sequences [batch, channels, length]",
+    nn.Conv3d: "volumes or videos [batch, channels, depth, height, width]",
+}
+
+
+def why_it_fails(net: nn.Module, shape: tuple[int, ...], error: Exception) -> str | None:
+    """Return why a network fails on normalised pixels of this shape, or None if that is unknown.
+
+    The text goes on after the network's name: "takes 13 channels, not 3; ...".
+    """
+    missing = _missing_inputs(net)
+    if isinstance(error, TypeError) and missing:
+        return (
+            f"needs further inputs ({', '.join(missing)}); give them to seewhy.Model(net, "
+            "inputs={name: value}), which holds them fixed"
+        )
+    first = next((m for m in net.modules() if isinstance(m, _CONVOLUTIONS)), None)
+    kind = _OTHER_DIMENSIONS.get(type(first))
+    if kind and not any(isinstance(m, nn.Conv2d) for m in net.modules()):
+        return f"takes {kind}; seewhy explains pictures [batch, channels, height, width]"
+    # The layer that reads the picture may come after others that add channels to it.
+    wanted = getattr(first, "in_channels", shape[1])
+    if isinstance(error, RuntimeError) and wanted != shape[1] and "channels" in str(error):
+        return (
+            f"takes {wanted} channels, not {shape[1]}; give seewhy.Model mean and std with "
+            f"{wanted} numbers, or preparation=seewhy.Preparation(channels={wanted})"
+        )
+    return None
+
+
+def _missing_inputs(net: nn.Module) -> list[str]:
+    """The arguments without a default that the network is not given."""
+    network, inputs, named = net, (), []
+    if isinstance(net, Adapter):
+        network, inputs, named = net.network, net.inputs, [net.picture]
+    try:
+        parameters = list(inspect.signature(network.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in parameters if p.kind not in several and p.default is p.empty]
+    given = [*inputs, *named] if isinstance(inputs, dict) else named
+    count = 0 if isinstance(inputs, dict) else len(inputs)
+    after = needed if any(named) else needed[1:]
+    return [name for name in after[count:] if name not in given]
