@@ -399,7 +399,7 @@ def _mask(values: Any) -> Float[Tensor, "h w"]:
         raise SeewhyError("region() takes rows and columns, or one mask as a tensor or array")
     mask = torch.as_tensor(values).detach().cpu()
     if mask.ndim != 2 or mask.is_complex():
-        raise SeewhyError(f"a mask must be real, rows x columns, not {tuple(mask.shape)}")
+        raise SeewhyError(f"a mask must have rows and columns, not the shape {tuple(mask.shape)}")
     mask = mask.double()
     if not (mask.isfinite().all() and mask.min() >= 0 and mask.max() <= 1 and mask.any()):
         raise SeewhyError("a mask must contain numbers from 0 to 1, not all of them 0")
