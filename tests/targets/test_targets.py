@@ -1,4 +1,4 @@
-"""What a target may be, and what becomes of it; values are in test_scores."""
+"""How target arguments are resolved; values are tested in test_scores."""
 
 import numpy as np
 import pytest
@@ -136,7 +136,7 @@ def test_what_is_no_class_is_refused_in_one_line(target):
 
 
 def test_a_name_that_is_a_number_is_a_name_first():
-    """Digits as classes, in an order of their own."""
+    """Digits as class names, not in numerical order."""
     model = seewhy.Model(Body(), classes=["7", "8", "9"])
     assert resolved("8", model).target.tolist() == [1, 1]
 
@@ -196,7 +196,7 @@ def test_mistakes_end_in_one_line(make, words: str):
 @pytest.mark.parametrize(
     ("network", "target", "layer"),
     [
-        ("batch_norm", "6.2:0", "5"),  # the layer that is found for classes
+        ("batch_norm", "6.2:0", "5"),  # the default layer for classes
         ("batch_norm", "5:0", "5"),
         ("batch_norm", "3:0", "3"),
         ("hidden_layer", "4:0", "1"),  # after pooling and flattening

@@ -44,9 +44,9 @@ class Pulls:
         """
         if (at, rules) not in self._gradients:
             sources, requested = self.forward.sources, self.forward.pulled
-            places = [p for p, rule_set in requested if rule_set is rules and p in sources]
-            pulled = self.pull([sources[place] for place in places], rules)
-            self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
+            addresses = [a for a, rule_set in requested if rule_set is rules and a in sources]
+            pulled = self.pull([sources[address] for address in addresses], rules)
+            self._gradients |= {(a, rules): g for a, g in zip_longest(addresses, pulled)}
         gradient = self._gradients.get((at, rules))
         if gradient is None:
             raise NotApplicable(self.score.independent_of(at))

@@ -19,7 +19,7 @@ class Masks(ABC):
 
     @abstractmethod
     def of(self, numbers: range) -> Float[Tensor, "pictures masks channels height width"]:
-        """Return the masks of these numbers; `pictures` is 1 if all pictures have the same masks.
+        """Return the masks of these numbers; the first axis has length 1 if pictures share masks.
 
         Masks have one channel, or as many as the pictures.
         """

@@ -25,7 +25,7 @@ from seewhy.targets.terms import (
 
 
 def questions(target: TargetLike, count: int, model: Model, pixels: Tensor) -> list[list[Target]]:
-    """Return one list of `count` targets, one for each picture, per target of a `MultiTarget`.
+    """Return one question per target of a `MultiTarget`: `count` targets, one for each picture.
 
     Raises SeewhyError if the number of targets is not the number of pictures, and Unknown for a
     unit or direction of a layer that does not exist. Classes are looked up in `targets.scores`,

@@ -231,7 +231,7 @@ def terms(target: Target) -> tuple[tuple[float, Target], ...]:
 
 
 def combined(parts: Iterable[tuple[float, Target]]) -> Target:
-    """Return the weighted sum of the parts with equal terms added; a lone term is returned as is.
+    """Return the weighted sum of the parts, equal terms added; a lone term of weight 1 stays one.
 
     Terms whose weights cancel are removed, unless all do: `targets.scores` then raises an error
     that names them.
