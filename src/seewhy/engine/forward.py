@@ -106,8 +106,8 @@ class Forward:
         layer = self.layer_graph.layer(address.layer)
         if layer.grid is None:
             raise SeewhyError(
-                f"the output of {layer.name} has shape {layer.shape}, without rows and columns; "
-                f"the deepest layer with a grid is {self.layer_graph.spatial}"
+                f"the output of {layer.name}, of shape {layer.shape}, has no rows and columns; "
+                f"the deepest layer that has them is {self.layer_graph.spatial}"
             )
         if len(values) != len(self.pixels):
             raise NotApplicable(not_as_a_batch(at))
