@@ -1,4 +1,4 @@
-"""Where channels respond most: in any number of pictures, a few of which are in memory."""
+"""Peak activations of channels in any number of pictures, of which few are in memory."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SPOTS = [(3, 20), (12, 5), (16, 16), (25, 9), (30, 30)]  # row and column
 
 
 class Reds(nn.Module):
-    """Its first channel is the red of a picture, its second the green."""
+    """A network whose channels are the red and the green of a picture."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Reds(nn.Module):
 
 
 def spotted() -> torch.Tensor:
-    """Grey pictures with a red spot each, of which the fourth is the brightest."""
+    """Grey pictures with one red spot each; the fourth is the brightest."""
     pixels = torch.full((5, 3, 32, 32), 0.2)
     for i, ((row, column), bright) in enumerate(zip(SPOTS, (0.6, 0.7, 0.5, 0.9, 0.8), strict=True)):
         pixels[i, 0, row, column] = bright

@@ -92,7 +92,7 @@ class Beside(nn.Module):
 
 
 def test_layers_of_which_neither_reads_the_other_are_not_both_passed():
-    with pytest.raises(NotApplicable, match="does not depend on a by way of the channels named"):
+    with pytest.raises(NotApplicable, match="does not depend on a via the channels in through"):
         seewhy.explain(Beside(), torch.rand(1, 3, 5, 5), "lrp-epsilon", 1, through=("a:1", "b:1"))
 
 

@@ -1,4 +1,4 @@
-"""Local edits, followed region by region, give what the whole batch of edited pictures gives."""
+"""Incremental inference on local edits, compared with the whole batch of edited pictures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +58,7 @@ def check(
     tolerance: float = 1e-10,
     dense_share: float = 1.0,
 ) -> Incremental:
-    """Compare with the whole batch, twice: the second time what was kept is used."""
+    """Compare with the whole batch, twice: the second call uses cached activations."""
     top, left = corners(*picture.shape[2:], *size)
     incremental = Incremental(net, dense_share=dense_share)
     for seed in (1, 2):
@@ -174,7 +174,7 @@ WEIGHT, NORM = random(5, 4, 3, 3, seed=8), nn.BatchNorm2d(4).double().eval()
 MAP = random(1, 1, 10, 12, seed=9)
 LINEAR, LAYER_NORM = nn.Linear(4, 6).double(), nn.LayerNorm(4).double()
 
-# What stays local, up to and with the last line.
+# Networks that stay local up to and including the last operation.
 FOLLOWED: dict[str, Callable[[Tensor], Any]] = {
     "rectifiers": lambda x: F.relu6(x.relu() - F.leaky_relu(x, 0.2)),
     "in place": lambda x: x.mul_(2).add_(1).clamp_(max=0.7).sub_(0.1),
@@ -211,7 +211,7 @@ FOLLOWED: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_stays_local(name, form):
     picture = random(1, 4, 10, 12).contiguous(memory_format=FORMATS[form])
-    # In float32 the means lose digits by cancelling, and "types" computes in float32.
+    # Means lose digits to cancellation in float32, and "types" computes in float32.
     incremental = check(FOLLOWED[name], picture, (3, 2), 1e-5 if name == "types" else 1e-12)
     assert all(share < 1 for _, share in incremental.followed)
 
@@ -243,7 +243,7 @@ def _write_after_view(x: Tensor) -> Tensor:
     return flat + 0
 
 
-# What has to be computed on whole maps, at least from some line on.
+# Networks that are computed on whole maps, at least from some operation on.
 DENSE: dict[str, Callable[[Tensor], Any]] = {
     "flattening": lambda x: x.flatten(1),
     "softmax over cells": lambda x: x.flatten(2).softmax(-1),
@@ -285,7 +285,7 @@ def test_is_right_where_it_goes_on_densely(name, form):
 
 @pytest.mark.parametrize("least", [-torch.inf, torch.inf, torch.nan])
 def test_sums_over_what_is_not_finite(least):
-    """The picture's own infinities are under the edits, or are not."""
+    """The picture's infinities are inside or outside the edits."""
     picture, patches = random(1, 4, 10, 12), random(2, 4, 3, 2)
     places = [2, 6], [5, 0]
     picture[0, 0, 3, 5] = picture[0, 1, 0, 0] = 9
@@ -357,13 +357,13 @@ def test_single_precision(name):
 
 
 def calibrated(name: str, picture: Tensor) -> nn.Module:
-    """Random weights, with statistics that keep the signal alive and heads that are not zero."""
+    """Random weights, with statistics that keep the signal from vanishing and non-zero heads."""
     from torchvision.models import get_model, vgg
 
     options = {"init_weights": False} if name == "googlenet" else {}
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        if name == "vgg11":  # without its classifier, which takes a gigabyte
+        if name == "vgg11":  # without its classifier, which takes 1 GB
             net: nn.Module = vgg.make_layers(vgg.cfgs["A"], batch_norm=False).append(nn.Flatten())
         else:
             net = get_model(name, weights=None, num_classes=5, **options)
@@ -379,7 +379,7 @@ def calibrated(name: str, picture: Tensor) -> nn.Module:
     return net.eval()
 
 
-# The least number of functions that must stay local.
+# The smallest number of functions that must stay local.
 TORCHVISION = {
     "squeezenet1_1": 12, "vgg11": 8, "googlenet": 15, "resnet18": 10, "densenet121": 20,
     "mobilenet_v2": 15, "shufflenet_v2_x0_5": 15, "efficientnet_b0": 2, "convnext_tiny": 6,
@@ -400,7 +400,7 @@ def test_torchvision(name):
 
 
 def test_only_the_region_is_computed():
-    """Of a 3x3 and a strided 3x3 convolution and a pool, for an edit of 4x4 pixels in 64x64."""
+    """Tile sizes after 3x3 convolutions (one strided) and a pool, for an edit of 4x4 pixels."""
     seen = []
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(True), nn.Conv2d(4, 4, 3, stride=2, padding=1),
@@ -413,7 +413,7 @@ def test_only_the_region_is_computed():
     assert [tuple(size) for size in seen] == [(6, 6), (6, 6), (4, 4), (3, 3), (5, 5)]
 
 
-# What is kept between calls
+# State between calls
 
 
 def test_the_picture_is_computed_once():

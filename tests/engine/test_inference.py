@@ -1,4 +1,4 @@
-"""The network as fast as it goes says the same as the network as it is."""
+"""Fast inference gives the same outputs as the unmodified network."""
 
 import copy
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def timm_net(name: str) -> nn.Module:
 
 
 def stirred(net: nn.Module) -> nn.Module:
-    """Normalisations that do something."""
+    """Set normalisations that are not the identity."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -83,7 +83,7 @@ def test_every_network_says_the_same(network: str, precision: str, unchanged: Ca
 
 
 class ReadTwice(Body):
-    """Something else reads what the normalisation reads."""
+    """The input of the normalisation is read by another operation too."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ class ReadTwice(Body):
 
 
 class ReadLater(ReadTwice):
-    """Through a view, which is the same numbers."""
+    """The input of the normalisation is also read through a view."""
 
     def features(self, x: Tensor) -> Tensor:
         x = self.second(F.relu(self.first(x)))
@@ -129,7 +129,7 @@ class ConvolutionTwice(Body):
 
 
 class SharedWeight(Body):
-    """The same weights in a convolution with a normalisation and in one without."""
+    """Two convolutions share weights, and only one is normalised."""
 
     def __init__(self):
         super().__init__()
@@ -143,7 +143,7 @@ class SharedWeight(Body):
 
 
 class ReadsItsWeight(Body):
-    """Uses the weight of a convolution for something else."""
+    """The weight of a convolution is also used by another operation."""
 
     def __init__(self):
         super().__init__()
@@ -168,7 +168,7 @@ def hooked_before() -> nn.Module:
 
 
 def in_training_only() -> nn.Module:
-    """A normalisation without running statistics uses those of the batch."""
+    """A normalisation without running statistics uses batch statistics."""
     return nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU(), head(6)
     )
@@ -204,7 +204,7 @@ def test_what_must_not_be_folded_is_not(name: str, unchanged: Callable):
 
 
 def test_weights_that_change_afterwards_are_seen():
-    """The copy is made anew for each explanation."""
+    """Each explanation makes a new copy."""
     case = NETWORKS["batch_norm"]
     net, pixels = case.build(), case.pixels()
     model = as_model(net)

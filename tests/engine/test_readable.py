@@ -1,4 +1,4 @@
-"""A network that cannot be differentiated says so in one line, the same for all methods."""
+"""For a network that cannot be differentiated, all methods raise the same one-line error."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def small() -> nn.Sequential:
 
 
 class Hidden(nn.Module):
-    """The same, run in a way that cannot be read backwards, or only in part."""
+    """The same network, run in a way that has no gradient, or only a partial one."""
 
     def __init__(self, kind: str):
         super().__init__()

@@ -110,7 +110,7 @@ def rectified(seed: int, bias: bool = True) -> nn.Sequential:
 
 
 def pictures(seed: int) -> Tensor:
-    """Two pictures; fixed, as with an epsilon of 1e-9 a denominator near zero amplifies rounding."""
+    """Two fixed pictures: with an epsilon of 1e-9, denominators near zero amplify rounding."""
     return torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(seed))
 
 

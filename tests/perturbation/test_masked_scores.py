@@ -1,4 +1,4 @@
-"""Masks in, scores out: full batches, memory, interruption, questions."""
+"""Scores of masked pictures: full batches, memory, interruption, several targets."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from seewhy.perturbation.windowed import Windowed
 from seewhy.support.batching import BatchSizer
 from seewhy.support.settings import Settings
 
-# Methods of masks, quick.
+# Mask methods with small settings.
 METHODS: dict[str, dict] = {
     "occlusion": {"window": 8, "stride": 6},
     "rise": {"masks": 24},
@@ -33,7 +33,7 @@ each_method = pytest.mark.parametrize("method", METHODS)
 
 
 class Log:
-    """What a `Gate` saw and when it fails; shared by its copies."""
+    """The batch sizes a `Gate` received and when it fails; shared by its copies."""
 
     def __init__(self):
         self.batches: list[int] = []
@@ -43,7 +43,7 @@ class Log:
 
 
 class Gate(nn.Module):
-    """Writes down how many pictures come together, and fails when that is told."""
+    """Logs the batch sizes, and fails when the log says so."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class Gate(nn.Module):
 
 
 def gated(network: str = "batch_norm") -> tuple[seewhy.Model, Log, Tensor]:
-    """A model behind a gate, settled."""
+    """A model behind a gate, with its layers already traced."""
     case, gate = NETWORKS[network], Gate()
     model = as_model(nn.Sequential(gate, case.build()))
     pixels = case.pixels()
@@ -78,7 +78,7 @@ def run(model: seewhy.Model, pixels: Tensor, method: str, target=1, **settings):
 
 
 class Random(Masks):
-    """Soft masks, of one channel or of three, for each picture its own or the same for all."""
+    """Soft masks of one or three channels, shared by all pictures or one set for each."""
 
     def __init__(self, pictures: int, count: int, channels: int, size: tuple[int, int]):
         self.count = count
@@ -176,7 +176,8 @@ def test_memory_that_runs_out_is_survived_and_told(method: str, most: int):
     *_, asked, _, _, _, left = note.replace(";", "").split()
     assert int(left) < int(asked)
     assert not any("memory" in note for note in expected.notes)
-    assert found.cost.forwards == pytest.approx(expected.cost.forwards)  # what failed is no forward
+    # Failed passes do not count.
+    assert found.cost.forwards == pytest.approx(expected.cost.forwards)
     scale = float(expected.heatmap.abs().max())
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-4 * scale)
 
@@ -184,7 +185,7 @@ def test_memory_that_runs_out_is_survived_and_told(method: str, most: int):
 @each_method
 def test_no_memory_for_a_single_picture_is_an_error(method: str):
     model, log, pixels = gated()
-    log.left = 2  # the recorded forward, and a try at the folded network
+    log.left = 2  # the recorded forward pass, and the test of the folded network
     with pytest.raises(seewhy.SeewhyError, match="ran out of memory"):
         run(model, pixels[:1], method, batch_size=1)
 
@@ -221,10 +222,10 @@ def test_several_questions_cost_one_pass(method: str):
 
 @each_method
 def test_a_hidden_unit_can_be_asked_about(method: str):
-    """The mean over a map's cells, which the next layers make a logit of."""
+    """The mean over a map's cells, from which the next layers compute a logit."""
 
     class Twice(nn.Module):
-        """Its logits are sums over maps, so each can be asked about in two ways."""
+        """A network whose logits are sums over maps, so each score can be written in two ways."""
 
         def __init__(self):
             super().__init__()
@@ -280,7 +281,7 @@ def test_fast_maps_rank_pixels_nearly_alike(method: str):
     for one, other in zip(full.heatmap, fast.heatmap, strict=True):
         alike = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
         same_order = torch.corrcoef(torch.stack([ranks(one), ranks(other)]))[0, 1]
-        # Where nothing matters, the order is that of rounding.
+        # Among pixels without effect, rounding errors decide the order.
         assert float(alike) > 0.95 and float(same_order) > 0.7
 
 
@@ -297,7 +298,7 @@ def windowed(net: Callable, together: int = 32) -> tuple[Windowed, Tensor, Calla
 
 @torch.no_grad()
 def test_incremental_scores_are_those_of_whole_pictures_with_the_window_hidden():
-    """A wrong window would only be slow: `is_quicker` refuses it, and pictures are run whole."""
+    """Wrong scores would only cost time: `is_quicker` rejects them, and pictures are run whole."""
     net, pixels = NETWORKS["batch_norm"].build(), NETWORKS["batch_norm"].pixels(2)
     boxes, fill = windows((24, 24), 7, 5), 1 - pixels  # cut off at the right and the bottom
     hidden = Windowed(net, pixels, fill, 1e-3, BatchSizer(Settings(most=32), pixels))
@@ -367,7 +368,7 @@ def test_a_network_that_does_not_bear_windows_is_explained_all_the_same():
 
 
 def test_a_network_that_is_local_no_longer_is_run_whole(monkeypatch):
-    """It looked at no value while it was tried, and does after that."""
+    """The network reads values of activations only after it was tried."""
 
     refused = []
 
@@ -405,14 +406,14 @@ def test_scores_that_are_not_finite_end_in_one_line(method: str):
             return x * float("nan") if len(x) > 1 else x
 
     model = as_model(nn.Sequential(Fails(), NETWORKS["batch_norm"].build()))
-    model._memory_format = torch.contiguous_format  # that choice is tried on two pictures
+    model._memory_format = torch.contiguous_format  # the automatic choice runs two pictures
     with pytest.raises(seewhy.SeewhyError, match="NaN or infinite scores") as error:
         run(model, torch.rand(1, 3, 24, 24), method)
     assert "\n" not in str(error.value)
 
 
 def test_nothing_waits_for_the_device_between_forwards():
-    """No number is read from a tensor, which on a GPU would wait for all that is under way."""
+    """No number is read from a tensor, which on a GPU would wait for pending work."""
 
     class Read(TorchDispatchMode):
         count = 0
@@ -434,7 +435,7 @@ def test_nothing_waits_for_the_device_between_forwards():
     assert counts[0][0] == counts[1][0] and counts[0][1] > counts[1][1]
 
 
-# What is seen behind a mask
+# Perturbations
 
 
 @pytest.mark.parametrize("size", [(2, 3), (3, 9), (5, 5), (40, 4)])
@@ -446,7 +447,7 @@ def test_small_pictures_are_blurred_too(size: tuple[int, int]):
 
 @pytest.mark.parametrize("fill", ["blur", "pyramid", "mean"])
 def test_masks_may_be_finer_than_pictures(fill: str):
-    """Of half precision, as the network, while masks are learned in full."""
+    """Pictures in half precision, like the network, while masks are learned in full precision."""
     model = NETWORKS["batch_norm"].model()
     pixels, masks = torch.rand(2, 3, 24, 24), torch.rand(3, 24, 24)
     both = [

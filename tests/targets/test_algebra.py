@@ -1,4 +1,4 @@
-"""Targets add up: what a sum is worth, how it is written, and that it can be read again."""
+"""Sums of targets: their value, their text, and parsing of that text."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ TERMS = [
     unit("fc:1"),
     region("second:4", (1, 4), (0, 3)),
 ]
-# Any float reads back; eighths add up without rounding.
+# The text of any float parses to the same float; eighths add without rounding.
 weights = st.integers(-40, 40).filter(bool).map(lambda n: n / 8)
 sums = st.lists(st.tuples(weights, st.sampled_from(TERMS)), min_size=1, max_size=4)
 
@@ -47,12 +47,12 @@ def added(parts: list[tuple[float, Target]]) -> Target:
 
 
 def score(target: TargetLike) -> Tensor:
-    """The explained number, by the plain gradient's own report of it."""
+    """The explained score, as reported by the plain gradient method."""
     return seewhy.explain(MODEL, PIXELS, "gradient", target).score
 
 
 def by_hand(parts: list[tuple[float, Target]]) -> Tensor:
-    """The weighted sum of what plain hooks see."""
+    """The weighted sum of the values that plain hooks read."""
     seen: dict[str, list[Tensor]] = {}
     handles = [
         module.register_forward_hook(lambda m, i, o, name=name: seen.setdefault(name, []).append(o))
@@ -79,7 +79,7 @@ def by_hand(parts: list[tuple[float, Target]]) -> Tensor:
 
 
 def written_terms(target: Target) -> set[tuple[float, str]]:
-    """Its terms as they are written: two equal ones can stem from text and from Python."""
+    """The terms of a target as text: equal terms can come from text and from Python."""
     return {(weight, str(term)) for weight, term in terms(target)}
 
 
@@ -212,7 +212,7 @@ def test_a_mask_weights_the_cells_it_covers():
     mask[:12, 20:] = True
     activation = seewhy.capture(MODEL, PIXELS, ["second"])["second"]
     covered = torch.zeros(8, 8)
-    covered[:3, 5:] = 1  # 32 / 8 = 4 rows and columns of the mask to a cell
+    covered[:3, 5:] = 1  # each cell has 32 / 8 = 4 rows and columns of the mask
     expected = (activation[:, 3] * covered).sum((1, 2))
     target = region("second:3", mask)
     torch.testing.assert_close(score(target), expected)
@@ -228,8 +228,8 @@ def test_a_mask_weights_the_cells_it_covers():
         (lambda: region("second:3", torch.full((4, 4), 2.0)), "from 0 to 1"),
         (lambda: region("second:3", torch.ones(4)), "rows and columns"),
         (lambda: region("second:3", (0, 2)), "rows and columns, or one mask"),
-        (lambda: region("second:3", (0.5, 2), (0, 1)), "two whole numbers"),
-        (lambda: region("second:3", torch.ones(3), (0, 1)), "two whole numbers"),
+        (lambda: region("second:3", (0.5, 2), (0, 1)), "two integers"),
+        (lambda: region("second:3", torch.ones(3), (0, 1)), "two integers"),
         (lambda: logit(True), "an index or a name"),
         (lambda: logit(1) * True, "finite number"),
         (lambda: logit(1) / 0, "divided by zero"),

@@ -1,4 +1,4 @@
-"""Models whose outputs are no logits: scores are shown as they are, and called scores."""
+"""Models whose outputs are not logits: scores are shown unchanged, and called scores."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from seewhy.attribution.explanation_view import readable
 from seewhy.show import load
 
 PICTURES = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(2))
-SCORES = torch.tensor([[40.0, -3.0, 7.5], [0.2, 0.7, 0.1]])  # of each picture, whatever it shows
+SCORES = torch.tensor([[40.0, -3.0, 7.5], [0.2, 0.7, 0.1]])  # independent of the content
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_figures_and_reports_show_the_scores(explanation, tmp_path):
         ("cat", "7.5"),
         ("bee", "−3"),
     ]
-    assert not any(bar for _, bar, _ in rows), "a score is no share of anything"
+    assert not any(bar for _, bar, _ in rows), "a score is not a probability"
     assert page.count("explained below") == 2
     assert explanation.save(tmp_path / "e.png").stat().st_size > 5_000
 

@@ -1,4 +1,4 @@
-"""Maps of every kind of target against plain autograd of the same score, written out in float64."""
+"""Attribution maps for every kind of target, compared with plain autograd in float64."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).double()
 STD = torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1).double()
 VECTOR = [0.5, -1.0, 2.0, 0.0, 1.5, -0.25, 0.75, 3.0]
 
-# Network, target, and the same score of (logits, outputs of layers by name and call), written out.
+# Network, target, and the score as a function of (logits, outputs of layers by name and call).
 Outputs = dict[tuple[str, int], Tensor]
 Written = Callable[[Tensor, Outputs], Tensor]
 CASES: list[tuple[str, object, Written]] = [
@@ -24,7 +24,7 @@ CASES: list[tuple[str, object, Written]] = [
     ("vit", seewhy.total(1, 3, weights=[0.5, -2]), lambda y, a: 0.5 * y[:, 1] - 2 * y[:, 3]),
     ("batch_norm", seewhy.difference(2, 0), lambda y, a: y[:, 2] - y[:, 0]),
     ("batch_norm", "0:4", lambda y, a: a["0", 0][:, 4].sum((1, 2))),
-    # A rectifier writes into this one.
+    # An in-place rectifier overwrites this output.
     ("batch_norm", "4:1", lambda y, a: a["4", 0][:, 1].sum((1, 2))),
     ("batch_norm", "4:1@3,5", lambda y, a: a["4", 0][:, 1, 3, 5]),
     ("reused_relu", "relu#0:2", lambda y, a: a["relu", 0][:, 2].sum((1, 2))),
@@ -60,7 +60,7 @@ each_case = pytest.mark.parametrize(("network", "target", "written"), CASES, ids
 
 
 def run(net: nn.Module, x: Tensor) -> tuple[Tensor, Outputs]:
-    """Logits and the output of every call of every module, on plain torch."""
+    """Logits and the output of every call of every module, in plain torch."""
     outputs: Outputs = {}
 
     def keep(name: str) -> Callable:
@@ -69,7 +69,7 @@ def run(net: nn.Module, x: Tensor) -> tuple[Tensor, Outputs]:
                 return None
             call = sum(known == name for known, _ in outputs)
             outputs[name, call] = kept = output.clone()
-            return kept.clone()  # what follows may write into it
+            return kept.clone()  # later operations may overwrite it
 
         return hook
 
@@ -119,10 +119,10 @@ def test_input_x_gradient(network: str, target: object, written: Written):
 @each_case
 @pytest.mark.parametrize("batch_size", [2, 3])
 def test_integrated_gradients(network: str, target: object, written: Written, batch_size: int):
-    """The same quadrature by hand, and its residual."""
+    """Compare with an explicit quadrature, and its residual."""
     net, model, x = prepared(network)
     total = torch.zeros_like(x)
-    # The two nodes of Gauss and Legendre in [0, 1] have equal weights.
+    # The two Gauss-Legendre nodes in [0, 1] have equal weights.
     for node in (0.5 - 3**-0.5 / 2, 0.5 + 3**-0.5 / 2):
         total += gradient(net, MEAN + node * (x - MEAN), written)[1] / 2
     e = seewhy.explain(model, x, "integrated-gradients", target, steps=2, batch_size=batch_size)
@@ -162,7 +162,7 @@ def test_smoothgrad_without_noise_is_the_gradient(network: str, target, written:
 )  # fmt: skip
 @pytest.mark.parametrize("together", [[], ["gradient"]], ids=["alone", "with-the-input"])
 def test_grad_cam(network: str, target, layer: str, call: int, written: Written, together: list):
-    """Also where the graph begins at the very layer that is asked about."""
+    """Also if the graph starts at the target layer itself."""
     net, model, x = prepared(network)
     logits, outputs = run(net, x.requires_grad_())
     maps = outputs[layer.partition("#")[0], call]
@@ -211,13 +211,13 @@ def test_cam_of_a_hidden_unit_is_refused(target):
 
 @pytest.mark.parametrize("target", [seewhy.difference(0, 2), "4:1", "4:3@2,2"], ids=str)
 def test_the_full_gradient_sums_to_any_score(target):
-    """Its sum is exact for this network (Srinivas and Fleuret, proposition 1)."""
+    """The sum is exact for this network (Srinivas and Fleuret, proposition 1)."""
     _, model, x = prepared("batch_norm")
     e = seewhy.explain(model, x, "fullgrad", target)
     assert e.residual is not None and float(e.residual.max()) < 1e-4
 
 
-# Several questions
+# Several targets
 
 
 ASKED = (None, 3, seewhy.difference(2, 0), "3:1", "3:5@2,2", [1, "3:2", 4])
@@ -237,7 +237,7 @@ def test_several_questions_are_answered_as_each_alone(method: str, batch_size: i
         for name in ("logits", "target", "score"):
             assert torch.equal(getattr(part, name), getattr(alone, name)), (name, target)
         for name in ("heatmap", "attribution"):
-            # Variants run with folded normalisations, if no hidden unit is asked about.
+            # Without hidden units as targets, variants run with folded normalisations.
             one, other = getattr(part, name), getattr(alone, name)
             assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max()), target
         assert part.target_names == alone.target_names
@@ -253,7 +253,7 @@ def test_several_questions_about_layers_read_by_name():
         alone = seewhy.explain(model, x, "grad-cam", one, layer="2")
         assert torch.equal(e[3 * number : 3 * number + 3].heatmap, alone.heatmap)
     found = seewhy.explain(model, x, "grad-cam", target)
-    assert found.provenance.layer == "3", "one for all: the deepest that all depend on"
+    assert found.provenance.layer == "3", "one for all targets: the deepest all depend on"
 
 
 def test_several_questions_cost_one_forward():
@@ -261,7 +261,7 @@ def test_several_questions_cost_one_forward():
     net = case.build()
     model, x = as_model(net), case.pixels()
     target = seewhy.each(0, 1, "3:1", seewhy.total(1, 2))
-    seewhy.explain(model, x, "gradient", target)  # the layers are found
+    seewhy.explain(model, x, "gradient", target)  # traces the layers
     runs: list[int] = []
     handle = net.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     panel = seewhy.compare(model, x, ["gradient", "guided-backprop", "grad-cam"], target)
@@ -269,8 +269,8 @@ def test_several_questions_cost_one_forward():
     assert runs == [3]
     for e in panel:
         assert (e.cost.forwards, e.cost.backwards) == (1, 1)
-    assert panel["gradient"].cost.shared == 1, "the forward; each question has its own backward"
-    assert panel["grad-cam"].cost.shared == 2, "and that of the gradient"
+    assert panel["gradient"].cost.shared == 1, "the forward pass; the backward is its own"
+    assert panel["grad-cam"].cost.shared == 2, "and the backward pass of the gradient"
 
 
 def test_a_method_that_cannot_answer_one_question_answers_none():
@@ -292,7 +292,7 @@ def test_progress_rises_over_all_questions():
     assert told == sorted(told) and told[0] >= 0 and told[-1] == pytest.approx(1)
 
 
-# What may be in the way
+# Unmodified networks, edits, precision and folded batches
 
 
 @pytest.mark.parametrize("target", ["second:1", seewhy.direction("second", VECTOR)], ids=str)

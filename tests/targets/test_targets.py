@@ -1,4 +1,4 @@
-"""What a target may be, and what becomes of it; values are in test_scores."""
+"""How target arguments are resolved; values are tested in test_scores."""
 
 import numpy as np
 import pytest
@@ -136,7 +136,7 @@ def test_what_is_no_class_is_refused_in_one_line(target):
 
 
 def test_a_name_that_is_a_number_is_a_name_first():
-    """Digits as classes, in an order of their own."""
+    """Digits as class names, not in numerical order."""
     model = seewhy.Model(Body(), classes=["7", "8", "9"])
     assert resolved("8", model).target.tolist() == [1, 1]
 
@@ -155,17 +155,17 @@ WRONG = [
     (lambda: seewhy.total(), "at least one class"),
     (lambda: seewhy.total(0, 1, weights=[1]), "2 classes and 1 weights"),
     (lambda: seewhy.total(0, weights=[float("nan")]), "finite"),
-    (lambda: seewhy.total(0, weights="heavy"), "a row of numbers"),
+    (lambda: seewhy.total(0, weights="heavy"), "a sequence of numbers"),
     (lambda: seewhy.difference("dog", 1), "Dog − Dog is zero for every picture"),
     (lambda: seewhy.each(), "at least one target"),
     (lambda: seewhy.each(1, seewhy.each(2)), "put all targets into one"),
     (lambda: seewhy.direction("second", [0.0] * 8), "not all of them zero"),
-    (lambda: seewhy.direction("second", torch.ones(2, 4)), "a row of numbers"),
-    (lambda: seewhy.direction("second", torch.tensor(1.0)), "a row of numbers"),
-    (lambda: seewhy.direction("second:1", [1.0]), "write second, not second:1"),
+    (lambda: seewhy.direction("second", torch.ones(2, 4)), "a sequence of numbers"),
+    (lambda: seewhy.direction("second", torch.tensor(1.0)), "a sequence of numbers"),
+    (lambda: seewhy.direction("second:1", [1.0]), "a whole layer: second, not second:1"),
     (lambda: seewhy.direction("secnod", [1.0] * 8), "did you mean second"),
     (lambda: seewhy.direction("relu#2", [1.0] * 8), "runs 2 times"),
-    (lambda: seewhy.direction("second", [1.0] * 7), "8 channels, the vector 7 numbers"),
+    (lambda: seewhy.direction("second", [1.0] * 7), "8 channels, but the vector has 7 numbers"),
     (lambda: "second:8", "8 channels, counted from 0"),
     (lambda: "second:0@8,0", "8 rows and 8 columns"),
     (lambda: "fc:0@0,0", "no rows and columns"),
@@ -173,13 +173,13 @@ WRONG = [
     (lambda: "second@1,1", "unknown class"),
     (lambda: "second", "unknown class"),
     (lambda: seewhy.total("secnod:1"), "unknown class or unit"),
-    (lambda: "dog - ", "nothing beside it"),
-    (lambda: "dog + + cat", "nothing beside it"),
+    (lambda: "dog - ", "sign without a term"),
+    (lambda: "dog + + cat", "sign without a term"),
     (lambda: "dog - wolf", "unknown class 'wolf'"),
     (lambda: "second:0@0:9,0:2", "8 rows and 8 columns"),
     (lambda: "fc:0@0:1,0:1", "no rows and columns"),
     (lambda: seewhy.unit("second"), "name a channel, such as second:0"),
-    (lambda: seewhy.region("second:1", (3, 3), (0, 2)), "rows go from a number to a larger one"),
+    (lambda: seewhy.region("second:1", (3, 3), (0, 2)), "rows must be two increasing integers"),
     (lambda: seewhy.logit("dog") * float("nan"), "finite number"),
     (lambda: seewhy.logit("dog") - 1, r"write logit\(1\)"),
     (lambda: seewhy.unit("second:1") - seewhy.unit("second:1"), "zero for every picture"),
@@ -196,7 +196,7 @@ def test_mistakes_end_in_one_line(make, words: str):
 @pytest.mark.parametrize(
     ("network", "target", "layer"),
     [
-        ("batch_norm", "6.2:0", "5"),  # the layer that is found for classes
+        ("batch_norm", "6.2:0", "5"),  # the default layer for classes
         ("batch_norm", "5:0", "5"),
         ("batch_norm", "3:0", "3"),
         ("hidden_layer", "4:0", "1"),  # after pooling and flattening

@@ -1,1 +1,1 @@
-"""Activations read from a network, and the pictures in which they are highest."""
+"""Read activations from a network, and find the pictures that activate each channel most."""

@@ -1,6 +1,6 @@
-"""Read activations at addresses, on an unmodified network.
+"""Read activations at addresses from an unmodified network.
 
-maps = capture(model, pixels, ["layer3", "layer4.1:42"])      # stops after the deepest one
+maps = capture(model, pixels, ["layer3", "layer4.1:42"])      # stops after the deepest layer
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ from seewhy.models.session import borrowed
 
 
 class Reached(BaseException):
-    """Everything wanted was seen: the forward need not go on.
+    """Raised to stop the forward pass once all requested activations are read.
 
-    Not an Exception, so that a network's own `except Exception` does not swallow it.
+    It is not an Exception, so that an `except Exception` in the network does not catch it.
     """
 
 
@@ -30,26 +30,26 @@ def capture(
     addresses: Iterable[str | Address],
     precision: str = "full",
 ) -> dict[str, Tensor]:
-    """Activations at the addresses, raw, without gradients; the forward stops at the deepest.
+    """Return raw activations without gradients; the forward pass stops at the deepest layer.
 
-    Returns the written address -> what lies there: all of a layer's output, or the part that
-    a channel or position selects. Of a layer that runs several times the last call is read,
-    unless the address names one. With `precision` "fast" the network computes in bfloat16.
+    The keys are the addresses as text. The values are whole outputs of layers, or the parts that a
+    channel or position selects. If a layer runs several times, its last call is read unless the
+    address names a call. With `precision` "fast" the network computes in bfloat16.
     """
     layer_graph = model.layer_graph(pixels)
     wanted = {str(a): Address.parse(a) for a in addresses}
     if not wanted:
         return {}
     calls = {text: layer_graph.call(a) for text, a in wanted.items()}
-    found: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
 
     def hook_for(layer: str) -> OutputHook:
         def hook(tensor: Tensor, call: int) -> None:
             for text, address in wanted.items():
                 if address.layer == layer and calls[text] == call:
-                    # A copy: what follows in the network may write into the tensor.
-                    found[text] = tensor[layer_graph.index(address)].clone()
-            if len(found) == len(wanted):
+                    # A copy, because later operations of the network may overwrite the tensor.
+                    activations[text] = tensor[layer_graph.index(address)].clone()
+            if len(activations) == len(wanted):
                 raise Reached
 
         return hook
@@ -64,6 +64,6 @@ def capture(
     ):
         model.forward(pixels)
     for text in wanted:
-        if len(found.get(text, ())) != len(pixels):
+        if len(activations.get(text, ())) != len(pixels):
             raise SeewhyError(not_as_a_batch(text))
-    return found
+    return activations

@@ -1,1 +1,1 @@
-"""A recorded forward pass, and the network as fast as it runs on many variants of a picture."""
+"""Recorded forward passes, and fast inference on many variants of a picture."""

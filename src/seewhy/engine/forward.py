@@ -1,8 +1,7 @@
-"""One forward pass of a batch, recorded so that much can be read from it.
+"""One forward pass of a batch, recorded so that methods can read activations and gradients.
 
-What will be read is requested beforehand, and just that is recorded. If nobody reads the input, no
-graph is built before the shallowest layer that somebody reads, so Grad-CAM costs a forward and the
-backward of the head.
+Only what is requested beforehand is recorded. Without a request for the input, the graph starts at
+the shallowest requested layer, so Grad-CAM costs a forward pass and the backward pass of the head.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,13 +32,13 @@ _UNWATCHED = nullcontext()
 class Forward:
     """A recorded forward pass.
 
-    - `pixels`: what went in, [batch, channels, height, width] in [0, 1]. - `outputs`, `logits`:
-      what came out. - `scores`: the explained number of each picture, for each question.
-    - `values`: the raw output at each requested place. - `sources`: where in the autograd graph
-      those places are. - `made`: the operations that put them out. - `gates`: the layers that a
-      pull may be asked to pass at named channels only, in the order in which they ran.
-    - `pulled`: (place, rules) of each gradient that was requested. - `watched`: hidden layers that
-      are asked about.
+    - `pixels`: the input, [batch, channels, height, width] in [0, 1]. - `outputs`, `logits`: the
+      output. - `scores`: for each question, the explained score of each picture.
+    - `values`: the raw output of each requested layer. - `sources`: the edge of each in the
+      autograd graph. - `made`: the operation that computed each. - `gates`: the layers at which a
+      backward pass may be restricted to some channels, in execution order.
+    - `pulled`: (address, rules) of each requested gradient. - `watched`: the hidden layers that
+      targets refer to.
     """
 
     def __init__(
@@ -80,19 +79,19 @@ class Forward:
         watched: AbstractContextManager = _UNWATCHED,
         places: Collection[Address] = (),
     ) -> Outputs:
-        """A forward, with the activations at `places` and those that are asked about kept."""
+        """Run a forward pass; keep the activations at `places` and those that targets refer to."""
         kept = self.watched.union(places)
         layer_graph = self.model.layer_graph(pixels) if kept else None
-        found: dict[Address, Tensor] = {}
-        watchers = watching(kept, layer_graph, found, self.tape.paused) if layer_graph else {}
+        activations: dict[Address, Tensor] = {}
+        watchers = watching(kept, layer_graph, activations, self.tape.paused) if layer_graph else {}
         fast = torch.autocast(
             self.model.device.type, torch.bfloat16, enabled=self.precision == "fast"
         )
         with hooked(self.model.net, watchers), fast:
-            return Outputs(self.model.forward(pixels, watched), found, layer_graph)
+            return Outputs(self.model.forward(pixels, watched), activations, layer_graph)
 
     def activation(self, at: str) -> Tensor:
-        """The raw output of the layer at the address."""
+        """Return the raw output of the layer at the address."""
         if at == INPUT:
             return self.pixels.detach()
         if at not in self.values:
@@ -100,15 +99,15 @@ class Forward:
         return self.values[at]
 
     def maps(self, at: str, values: Tensor) -> Float[Tensor, "batch channels h w"]:
-        """Values of the activation's shape as maps; raises where there is no grid."""
+        """Return values of the activation's shape as maps; raise if the layer has no grid."""
         if at == INPUT or self.layer_graph is None:
             return values.float()
         address = self.places[at]
         layer = self.layer_graph.layer(address.layer)
         if layer.grid is None:
             raise SeewhyError(
-                f"{layer.name} puts out {layer.shape}, which has no rows and columns; "
-                f"the deepest layer that has is {self.layer_graph.spatial}"
+                f"the output of {layer.name}, of shape {layer.shape}, has no rows and columns; "
+                f"the deepest layer that has them is {self.layer_graph.spatial}"
             )
         if len(values) != len(self.pixels):
             raise NotApplicable(not_as_a_batch(at))
@@ -117,15 +116,16 @@ class Forward:
 
     @property
     def inference(self) -> Inference:
-        """The network without anything that is only there to be looked at; made once."""
+        """The network prepared for fast inference; created once."""
         if self._inference is None:
             self._inference = prepare(self.model, self.pixels, self.precision)
         return self._inference
 
     def _from_the_input(self, at: str) -> bool:
-        """Whether a gradient there needs the whole graph.
+        """Return whether a gradient at the address needs a graph that starts at the pixels.
 
-        A layer that hands on its own input cannot begin a graph: its output has another name.
+        A layer that returns its own input tensor cannot start a graph: later operations may read
+        that tensor directly.
         """
         if at in NO_LAYER or self.layer_graph is None:
             return True
@@ -152,9 +152,9 @@ class Forward:
         gates = {self.layer_graph.call(gate): gate for gate in self._gates if gate.layer == layer}
         calls = {at: self.layer_graph.call(address) for at, address in wanted.items()}
         for address in wanted.values():
-            self.layer_graph.index(address)  # a channel that does not exist is refused here
+            self.layer_graph.index(address)  # raises if the channel does not exist
             if address.position:
-                raise SeewhyError(f"{address}: a map needs every row and column; leave @ out")
+                raise SeewhyError(f"{address}: a map needs all rows and columns; leave @ out")
 
         def hook(tensor: Tensor, call: int) -> Tensor | None:
             made = made_by(tensor)
@@ -166,20 +166,20 @@ class Forward:
             self.made.update(dict.fromkeys(here, made))
             if isinstance(made, Linear):
                 made.read = True
-            # A copy is kept: what follows in the network may write into the tensor.
+            # A copy, because later operations of the network may overwrite the tensor.
             self.values.update(dict.fromkeys(here, tensor.detach().clone()))
             if tensor.requires_grad:
                 self.sources.update(dict.fromkeys(here, get_gradient_edge(tensor)))
                 return None
             if not pulled.intersection(here):
                 return None
-            start = tensor.detach().requires_grad_()  # the graph begins here
+            start = tensor.detach().requires_grad_()  # the graph starts here
             self.sources.update(dict.fromkeys(here, get_gradient_edge(start)))
-            begun = start.clone()
-            stands_for(begun, tensor)
+            output = start.clone()
+            stands_for(output, tensor)
             if call in gates:
-                self.gates[gates[call]] = Gate(get_gradient_edge(begun), tensor.shape, made)
-            return begun
+                self.gates[gates[call]] = Gate(get_gradient_edge(output), tensor.shape, made)
+            return output
 
         def unwatched(tensor: Tensor, call: int) -> Tensor | None:
             with self.tape.paused():

@@ -1,4 +1,4 @@
-"""Layers at which a pull passes named channels only (concept-conditional relevance)."""
+"""Restrict a backward pass to some channels of a layer (concept-conditional relevance)."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from seewhy.models.layers import LayerGraph
 
 @dataclass(frozen=True)
 class Gate:
-    """The output of a layer: where it is in the graph, and the operation that put it out.
+    """The output of a layer: its edge in the autograd graph, and the operation that computed it.
 
-    A pull through a gate ends there and begins again with the cotangents of the named channels, so
-    that paths around the layer (residual connections, concatenations) count for nothing.
+    A backward pass through a gate ends there and restarts from the cotangents of some channels, so
+    that paths around the layer (residual connections, concatenations) do not contribute.
     """
 
     edge: GradientEdge
@@ -26,21 +26,21 @@ class Gate:
     def restricted(
         self, cotangent: Tensor, channels: list[str | tuple[str, ...]], layer_graph: LayerGraph
     ) -> Tensor:
-        """The cotangent of the named channels, and 0 elsewhere; a tuple names one a picture."""
+        """Return the cotangent at the channels, and 0 elsewhere; a tuple has one per picture."""
         mask = torch.zeros(self.shape, dtype=cotangent.dtype, device=cotangent.device)
-        for one in channels:
-            _open(mask, one, layer_graph)
+        for channel in channels:
+            _open(mask, channel, layer_graph)
         restricted = cotangent * mask
         if isinstance(self.made, Linear):
             self.made.restrict(mask, cotangent, restricted)
         return restricted
 
 
-def _open(mask: Tensor, channels: str | tuple[str, ...], layer_graph: LayerGraph) -> None:
-    """Set the mask to 1 at the channel, or at each picture's own."""
-    if isinstance(channels, str):
-        mask[layer_graph.index(Address.parse(channels))] = 1
+def _open(mask: Tensor, channel: str | tuple[str, ...], layer_graph: LayerGraph) -> None:
+    """Set the mask to 1 at the channel, or at the channel of each picture."""
+    if isinstance(channel, str):
+        mask[layer_graph.index(Address.parse(channel))] = 1
         return
-    for picture, at in enumerate(channels):
+    for picture, at in enumerate(channel):
         first, *rest = layer_graph.index(Address.parse(at))
         mask[picture][(first, *rest) if first is ... else tuple(rest)] = 1

@@ -1,9 +1,9 @@
-"""The network as fast as it runs when no one looks inside.
+"""Fast inference for when only the logits are needed.
 
-`prepare` makes a copy in which batch normalisations are folded into the convolutions they read,
-and which computes in bfloat16 if that is asked for. Weights that stay as they are are shared with
-the network, which is not touched. The copy is tried on a picture; one that does not say the same
-(a network that reads its own modules, or cannot be copied) is not used.
+`prepare` makes a copy in which batch normalisations are folded into the convolutions before them,
+and which computes in bfloat16 if requested. Unchanged weights are shared with the network, which is
+not modified. The copy is tested on one picture and is used only if its logits agree; they may not
+if the network reads its own modules.
 """
 
 import copy
@@ -30,10 +30,10 @@ _NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 
 @dataclass(frozen=True)
 class Inference:
-    """A network that takes normalised pixels of one type, for use inside `session.borrowed`.
+    """A network that takes normalised pixels of one dtype, for use inside `session.borrowed`.
 
-    - `folded`: batch normalisations that take no time any more. - `autocast`: whether bfloat16
-    is left to autocast, as the network cannot be converted as a whole.
+    - `folded`: the number of folded batch normalisations. - `autocast`: whether autocast provides
+    bfloat16, because the network as a whole cannot be converted.
     """
 
     model: Model
@@ -44,48 +44,48 @@ class Inference:
 
     @property
     def rounding(self) -> float:
-        """How much of the largest logit two ways to compute the same may differ by."""
+        """The largest rounding error of a logit, as a share of the largest logit."""
         half = self.autocast or self.dtype == torch.bfloat16
         return HALF_ROUNDING if half else ROUNDING
 
     def normalised(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Pixels in [0, 1] as the network takes them. Affine, so pictures may be blended after."""
+        """Return normalised pixels from [0, 1]. Affine, so pictures can be blended afterwards."""
         return self.model.normalised(pixels).to(self.dtype)
 
     def logits(
         self, normal: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """In float32 at least; differentiable where gradients are on."""
+        """Return the logits in at least float32; differentiable if gradients are enabled."""
         with torch.autocast(normal.device.type, torch.bfloat16, enabled=self.autocast):
             logits = self.model.logits(self.net, self.model.laid_out(normal), len(normal))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def prepare(model: Model, pixels: Tensor, precision: str = "full") -> Inference:
-    """The fastest equivalent of the model's network for pictures of this size.
+    """Return the fastest equivalent of the model's network for pictures of this size.
 
-    To be called and used while the network is borrowed.
+    Call this, and use the result, while the network is borrowed.
     """
     model.choose_memory_format(pixels)
     plain = Inference(model, model.net, model.dtype)
     with torch.no_grad():
         probe = plain.normalised(pixels[:1].detach())
         expected = plain.logits(probe)
-        full = _first_that_says(expected, probe, ROUNDING, _folded(plain, probe)) or plain
+        full = _if_equal(expected, probe, ROUNDING, _folded(plain, probe)) or plain
         if precision == "full":
             return full
         half = _in_bfloat16(full)
-        return _first_that_says(expected, probe, HALF_ROUNDING, half) or Inference(
+        return _if_equal(expected, probe, HALF_ROUNDING, half) or Inference(
             model, model.net, model.dtype, autocast=True
         )
 
 
-def _first_that_says(
+def _if_equal(
     expected: Tensor, probe: Tensor, tolerance: float, inference: Inference | None
 ) -> Inference | None:
-    """The network if it gives the probe its logits, but for rounding."""
+    """Return the network if its logits on the probe are as expected up to rounding, else None."""
     if inference is None:
         return None
     try:
@@ -99,6 +99,7 @@ def _first_that_says(
 
 
 def _folded(plain: Inference, probe: Tensor) -> Inference | None:
+    """Return a copy with folded batch normalisations; None if nothing can be folded."""
     pairs = _pairs(plain, probe)
     net = _sharing_copy(plain.net) if pairs else None
     if net is None:
@@ -109,7 +110,10 @@ def _folded(plain: Inference, probe: Tensor) -> Inference | None:
 
 
 def _pairs(plain: Inference, probe: Tensor) -> list[tuple[str, str]]:
-    """The names of convolutions, and of the batch normalisations that alone read their output."""
+    """Return the names of (convolution, batch normalisation) pairs that can be folded.
+
+    The normalisation must be the only reader of the convolution's output, and each must run once.
+    """
     modules = dict(plain.net.named_modules())
     convolutions = {id(m.weight): name for name, m in modules.items() if type(m) in _CONVOLUTIONS}
     norms = {id(m.running_mean): name for name, m in modules.items()
@@ -127,7 +131,7 @@ def _pairs(plain: Inference, probe: Tensor) -> list[tuple[str, str]]:
 
 
 class _Reads(TorchFunctionMode):
-    """Counts the calls that read the output of each convolution, and notes which normalise it."""
+    """Counts the calls that read each convolution's output; records those that normalise it."""
 
     def __init__(self, convolutions: dict[int, str], norms: dict[int, str]):
         super().__init__()
@@ -135,7 +139,7 @@ class _Reads(TorchFunctionMode):
         self.runs: Counter[str] = Counter()
         self.count: Counter[str] = Counter()
         self._convolutions, self._norms = convolutions, norms
-        self._made: dict[int, tuple[str, Tensor]] = {}  # tensors are kept, so that ids stay theirs
+        self._made: dict[int, tuple[str, Tensor]] = {}  # keeps tensors alive: ids stay unique
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -151,7 +155,7 @@ class _Reads(TorchFunctionMode):
         for tensor in tensors:
             if id(tensor) in self._norms and func is F.batch_norm:
                 self.runs[self._norms[id(tensor)]] += 1
-                self.pairs += [(one, self._norms[id(tensor)]) for one in read]
+                self.pairs += [(name, self._norms[id(tensor)]) for name in read]
             if id(tensor) in self._convolutions and isinstance(result, Tensor):
                 name = self._convolutions[id(tensor)]
                 self.runs[name] += 1
@@ -160,7 +164,7 @@ class _Reads(TorchFunctionMode):
 
 
 def _sharing_copy(net: nn.Module) -> nn.Module | None:
-    """A copy with the same tensors; None where the network cannot be copied."""
+    """Return a copy that shares all tensors; None if the network cannot be copied."""
     tensors = chain(net.parameters(), net.buffers())
     try:
         return copy.deepcopy(net, {id(tensor): tensor for tensor in tensors})
@@ -169,34 +173,35 @@ def _sharing_copy(net: nn.Module) -> nn.Module | None:
 
 
 def _fold(net: nn.Module, convolution: str, norm: str) -> None:
-    """Let the convolution do what the normalisation after it does."""
-    one: Any = net.get_submodule(convolution)
-    other: Any = net.get_submodule(norm)
+    """Fold the normalisation into the weights of the convolution before it."""
+    conv: Any = net.get_submodule(convolution)
+    batch_norm: Any = net.get_submodule(norm)
     names = ("weight", "bias", "running_mean", "running_var", "eps")
-    scale, shift = affine({name: getattr(other, name) for name in names})
-    weight = one.weight * scale.view(-1, *[1] * (one.weight.ndim - 1))
-    bias = shift if one.bias is None else one.bias * scale + shift
-    one.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    one.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    after = [other.drop, other.act] if _has_activation(other) else []
+    scale, shift = affine({name: getattr(batch_norm, name) for name in names})
+    weight = conv.weight * scale.view(-1, *[1] * (conv.weight.ndim - 1))
+    bias = shift if conv.bias is None else conv.bias * scale + shift
+    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    conv.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    after = [batch_norm.drop, batch_norm.act] if _has_activation(batch_norm) else []
     net.set_submodule(norm, nn.Sequential(*after) if after else nn.Identity())
 
 
 def _has_activation(module: nn.Module) -> bool:
-    """timm's normalisation that rectifies as well."""
+    """Return whether the module is timm's batch normalisation with an activation."""
     return type(module).__name__ == "BatchNormAct2d" and hasattr(module, "running_mean")
 
 
 def _in_bfloat16(full: Inference) -> Inference | None:
+    """Return a copy that computes in bfloat16; None if the network cannot be copied."""
     net = _sharing_copy(full.net)
     if net is None:
         return None
     for module in net.modules():
-        kept: dict[str, Any]
-        for kept in (module._parameters, module._buffers):
-            for name, value in kept.items():
+        tensors: dict[str, Any]
+        for tensors in (module._parameters, module._buffers):
+            for name, value in tensors.items():
                 if value is not None and value.is_floating_point():
                     half = value.detach().to(torch.bfloat16)
                     parameter = isinstance(value, nn.Parameter)
-                    kept[name] = nn.Parameter(half, requires_grad=False) if parameter else half
+                    tensors[name] = nn.Parameter(half, requires_grad=False) if parameter else half
     return Inference(full.model, net, torch.bfloat16, folded=full.folded)

@@ -1,4 +1,4 @@
-"""The explained score pulled back through a recorded forward pass."""
+"""Pull the explained score back through a recorded forward pass."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -20,9 +20,10 @@ from seewhy.targets.scores import Score
 
 
 class Pulls:
-    """Pulls of one question's score; each is run once, whoever asks for it.
+    """The backward passes ("pulls") of one question's score; each is run once and cached.
 
-    - `score`: the explained number of each picture, `explained` with its graph.
+    - `score`: the explained score as a function. - `explained`: its value for each picture, with
+      the graph.
     """
 
     def __init__(self, forward: Forward, score: Score):
@@ -33,28 +34,28 @@ class Pulls:
         self._relevances: dict[Hashable, tuple[Tensor, Ledger]] = {}
 
     def knows(self, pull: Hashable) -> bool:
-        """Whether this pull has been run."""
+        """Return whether this backward pass has been run."""
         return pull in self._gradients or pull in self._relevances
 
     def gradient(self, at: str, rules: Rules) -> Tensor:
-        """The score pulled back to a place under `rules`; raw shape.
+        """Return the score pulled back to the address `at` under `rules`, in the raw shape.
 
-        All places that were requested under the same rules come from one backward.
+        One backward pass serves all addresses that were requested under the same rules.
         """
         if (at, rules) not in self._gradients:
             sources, requested = self.forward.sources, self.forward.pulled
-            places = [p for p, asked in requested if asked is rules and p in sources]
-            pulled = self.pull([sources[place] for place in places], rules)
-            self._gradients |= {(p, rules): g for p, g in zip_longest(places, pulled)}
+            addresses = [a for a, rule_set in requested if rule_set is rules and a in sources]
+            pulled = self.pull([sources[address] for address in addresses], rules)
+            self._gradients |= {(a, rules): g for a, g in zip_longest(addresses, pulled)}
         gradient = self._gradients.get((at, rules))
         if gradient is None:
             raise NotApplicable(self.score.independent_of(at))
         return gradient
 
     def relevance(self, at: str, rules: Rules, through: Through) -> tuple[Tensor, Ledger]:
-        """The relevance R = x * g of a place under `rules`, raw shape, and the books of the pull.
+        """Return the relevance R = x * g at an address, in the raw shape, and the pull's ledger.
 
-        At the pixels x is the difference from the mean colour, which the network takes for zero.
+        At the pixels, x is the difference from the mean colour, which normalisation maps to zero.
         """
         key = (at, rules, through)
         if key not in self._relevances:
@@ -64,20 +65,20 @@ class Pulls:
         return self._relevances[key]
 
     def pull_to(self, at: str, rules: Rules, ledger: Ledger, through: Through = ()) -> Tensor:
-        """One backward to one place, with books of its own, that passes channels of layers.
+        """Run a backward pass to one address, with its own ledger, via the channels in `through`.
 
-        Raises NotApplicable where the score does not depend on the place by way of those layers.
+        Raises NotApplicable if the score does not depend on the address via these channels.
         """
         if self.forward.tape.without_rule:
             names = ", ".join(f"torch's {name}" for name in sorted(self.forward.tape.without_rule))
             raise NotApplicable(
-                f"{self.forward.model.name} runs {names}, for which {rules.name} has no rule; a "
-                "method that needs the gradient alone can be used instead"
+                f"{self.forward.model.name} runs {names}, for which {rules.name} has no rule; use "
+                "a method that needs only the gradient"
             )
         channels: dict[Address, list[str | tuple[str, ...]]] = defaultdict(list)
-        for one in through:
-            channels[place_of(one)].append(one)
-        # From the last to the first that ran; those that did not run in the graph say so.
+        for channel in through:
+            channels[place_of(channel)].append(channel)
+        # From the last gate to the first; layers that are not in the graph come first and raise.
         ran = [place for place in reversed(self.forward.gates) if place in channels]
         start = None
         for place in [*(place for place in channels if place not in ran), *ran]:
@@ -99,9 +100,9 @@ class Pulls:
         ledger: Ledger | None = None,
         start: tuple[GradientEdge, Tensor] | None = None,
     ) -> Sequence[Tensor | None]:
-        """One backward to several places; nothing where the score depends on none.
+        """Run one backward pass to several sources; return [] if there is no graph or no source.
 
-        `start`: a place and its cotangent, to begin there instead of at the score.
+        `start`: an edge and its cotangent, from which to start instead of the score.
         """
         score = self.explained.sum()
         if not score.requires_grad or not sources:
@@ -110,8 +111,8 @@ class Pulls:
             return self.forward.tape.pull(score, sources, rules, ledger, start)
         except CheckpointError:
             raise SeewhyError(
-                f"{self.forward.model.name} runs its layers under activation checkpointing, into "
-                "which nothing can be read; turn it off for the explanation"
+                f"{self.forward.model.name} uses activation checkpointing, which hides its layers; "
+                "turn it off for the explanation"
             ) from None
 
     def _pulled(
@@ -124,9 +125,9 @@ class Pulls:
         return next(iter(self.pull([source] if source else [], rules, ledger, start)), None)
 
     def _not_passed(self, at: str, restricted: bool) -> str:
-        """Why there is nothing at a place."""
+        """Return the error message if nothing reaches the address."""
         reason = self.score.independent_of(at)
-        return f"{reason} by way of the channels named in through" if restricted else reason
+        return f"{reason} via the channels in through" if restricted else reason
 
     def _relevance(self, at: str, gradient: Tensor, ledger: Ledger) -> Tensor:
         forward = self.forward

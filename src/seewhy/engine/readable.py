@@ -1,4 +1,4 @@
-"""Says why a network cannot be differentiated, once something has gone wrong."""
+"""Find out why a network cannot be differentiated, after an error."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ FORWARD_ONLY = "methods that need no gradient still work: occlusion, rise, lime,
 
 
 def why_unreadable(model: Model, pixels: Tensor) -> str | None:
-    """The reason why no gradient reaches the pixels, in one line; None where one does.
+    """Return why no gradient reaches the pixels, in one line; None if a gradient does.
 
-    Costs a forward and a backward pass, so it is called after a failure and not before.
+    It costs a forward and a backward pass, so it is called only after a failure.
     """
     why = _why(model, pixels)
     return None if why is None else f"{model.name} cannot be differentiated: {why}; {FORWARD_ONLY}"
@@ -25,7 +25,7 @@ def _why(model: Model, pixels: Tensor) -> str | None:
         try:
             logits = model.forward(probe)
         except Exception:
-            return None  # what fails without us is the network's own error
+            return None  # the network fails by itself
         if logits.is_inference():
             return "it runs inside torch.inference_mode()"
         if not logits.requires_grad:
@@ -40,8 +40,8 @@ def _why(model: Model, pixels: Tensor) -> str | None:
                 )
             return " ".join(str(error).split())
         if gradient is None:
-            what = "a part of it runs inside torch.no_grad(), or detaches what it reads"
-            return _cut_off(model, what)
+            reason = "a part of it runs inside torch.no_grad(), or detaches its input"
+            return _cut_off(model, reason)
     try:
         with borrowed(model.net), torch.no_grad():
             model.forward(pixels[:1].detach().repeat(len(pixels) + 1, 1, 1, 1))
@@ -53,7 +53,7 @@ def _why(model: Model, pixels: Tensor) -> str | None:
 
 
 def _cut_off(model: Model, otherwise: str) -> str:
-    """Why there is no gradient, where there is no error either."""
+    """Return why there is no gradient although torch raised no error."""
     if any("quantized" in type(module).__module__ for module in model.net.modules()):
         return "it has quantised layers, which torch does not differentiate"
     return otherwise

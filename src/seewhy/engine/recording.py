@@ -1,7 +1,7 @@
-"""What a method is given: a recorded forward pass, one question about it, and how to run.
+"""The input of a method: a recorded forward pass, one question about it, and the settings.
 
-`Forward` ran the network and kept what was requested, `Pulls` pulls the score back, `PassCounter`
-counts. A recording is a value: another question or method is another recording of the same forward.
+`Forward` holds the recorded values, `Pulls` runs backward passes, `PassCounter` counts passes.
+Another question or another method gets another recording of the same forward pass.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
@@ -34,9 +34,9 @@ T = TypeVar("T")
 class Recording:
     """One question about a recorded forward pass.
 
-    - `pixels`, `logits`: input and output. - `score`: the explained number of each picture; the
-      logit of class `target`, or what `asked` says where that is -1. - `scores`: of all questions.
-    - `cost`, `notes`: for the method to add to.
+    - `pixels`, `logits`: input and output. - `score`: the explained score of each picture: the
+      logit of class `target`, or, if that is -1, the score that `asked` describes.
+    - `scores`: those of all questions. - `cost`, `notes`: the method adds to these.
     """
 
     def __init__(self, pulls: Pulls, number: int, settings: Settings, answers: dict[Hashable, Any]):
@@ -50,18 +50,18 @@ class Recording:
         self.score: Float[Tensor, " batch"] = pulls.explained.detach().float()
 
     def about(self, number: int) -> "Recording":
-        """The same forward with another question."""
+        """Return a recording of the same forward pass for another question."""
         if number == self.number:
             return self
         pulls = Pulls(self.forward, self.scores[number])
         return Recording(pulls, number, self.settings, self._answers)
 
     def anew(self, settings: Settings) -> "Recording":
-        """The same question for the next method; what was pulled is known, and counts anew."""
+        """Return a recording for the next method: backward passes are reused, and counted again."""
         return Recording(self.pulls, self.number, settings, self._answers)
 
     def answer(self, key: Hashable, compute: Callable[[], Sequence[T]]) -> T:
-        """What `compute` finds for this question; it answers all of them, and is called once."""
+        """Return the result for this question; `compute` is called once, for all questions."""
         if key not in self._answers:
             before = self.cost.spent
             self._answers[key] = compute(), self.cost.since(before)
@@ -70,36 +70,36 @@ class Recording:
         return self._answers[key][0][self.number]
 
     def activation(self, at: str) -> Tensor:
-        """The raw output of the layer at the address."""
+        """Return the raw output of the layer at the address."""
         return self.forward.activation(at)
 
     def maps(self, at: str, values: Tensor | None = None) -> Float[Tensor, "batch channels h w"]:
-        """The activation (or `values` of its shape) as maps; raises where there is no grid."""
+        """Return the activation (or `values` of its shape) as maps; raise if it has no grid."""
         return self.forward.maps(at, self.activation(at) if values is None else values)
 
     def gradient(self, at: str = INPUT, rules: Rules = GRADIENT) -> Tensor:
-        """The explained score pulled back to a requested place under `rules`; raw shape."""
+        """Return the score pulled back to a requested address under `rules`, in the raw shape."""
         self.cost.pulled(rules, self.pulls.knows((at, rules)))
         return self.pulls.gradient(at, rules)
 
     def relevance(self, at: str, rules: Rules, through: Through = ()) -> tuple[Tensor, Ledger]:
-        """The relevance R = x * g of a place under `rules`, raw shape, and the books of the pull.
+        """Return the relevance R = x * g at an address, in the raw shape, and the pull's ledger.
 
-        `through` holds channels that count for all pictures, or a tuple with one each.
+        `through` holds channels for all pictures, or tuples with one channel per picture.
         """
         known = self.pulls.knows((at, rules, through))
-        found = self.pulls.relevance(at, rules, through)
+        relevance = self.pulls.relevance(at, rules, through)
         self.cost.pulled((at, rules, through), known)
-        return found
+        return relevance
 
     def run(self, pixels: Tensor, *watched: Any, places: Collection[Address] = ()) -> Outputs:
-        """A forward of other pixels; `watched` is entered while the network runs."""
+        """Run the network on other pixels, inside the context manager `watched` if one is given."""
         outputs = self.forward.run(pixels, *watched, places=places)
         self.cost.ran(forwards=len(pixels) / len(self.pixels))
         return outputs
 
     def variants(self) -> Runner:
-        """The network as it is best run on many variants of the pictures."""
+        """Return the fastest suitable runner for many variants of the pictures."""
         plain = not (self.watched or self.model.edits)
         return (FastRunner if plain else InstrumentedRunner)(self.forward, self.cost)
 
@@ -112,8 +112,8 @@ def recorded(
     target: TargetLike,
     settings: Settings,
 ) -> Iterator[Recording]:
-    """Run one forward and keep what `requests` ask for while the block runs."""
-    asked = questions(target, len(pixels), model, pixels)
+    """Run one forward pass and keep what `requests` specify while the block runs."""
+    all_targets = questions(target, len(pixels), model, pixels)
     with borrowed(model.net):
-        forward = Forward(model, pixels, requests, asked, settings.precision)
+        forward = Forward(model, pixels, requests, all_targets, settings.precision)
         yield Recording(Pulls(forward, forward.scores[0]), 0, settings, {})

@@ -1,4 +1,4 @@
-"""What a method says beforehand that it will read of a forward pass."""
+"""The parts of a forward pass that a method requests beforehand."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Through = tuple[str | tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """The activation at a place and, under `rules`, the gradient there.
+    """A request for the activation at an address and for the gradient there under `rules`.
 
-    - `at`: a layer's address, INPUT for the pixels, ATTENTION for all attention matrices.
-    - `rules`: None: no gradient.
-    - `through`: addresses of channels; what is pulled back passes their layers only there. Of a
-      layer, so that channels can be named later.
+    - `at`: the address of a layer, INPUT for the pixels, ATTENTION for all attention matrices.
+    - `rules`: the rules of the backward pass; None: no gradient.
+    - `through`: addresses of channels; the backward pass goes through their layers only at these
+      channels. Addresses of layers: the channels are chosen later.
     """
 
     at: str = INPUT
@@ -28,6 +28,6 @@ class Request:
 
 
 def place_of(channels: str | tuple[str, ...]) -> Address:
-    """The layer, and the call of it, that channels lie in."""
+    """Return the address of the layer (and its call) that contains the channels."""
     address = Address.parse(channels if isinstance(channels, str) else channels[0])
     return dataclasses.replace(address, channel=None, position=None)

@@ -1,4 +1,4 @@
-"""The network, run on variants of the recorded pictures: as it is, or as fast as it goes."""
+"""Run the network on variants of the recorded pictures, unmodified or in its fastest form."""
 
 from abc import ABC, abstractmethod
 
@@ -10,9 +10,9 @@ from seewhy.targets.scores import Outputs
 
 
 class Runner(ABC):
-    """The network, run on variants of the recorded pictures.
+    """Runs the network on variants of the recorded pictures.
 
-    `prepared` is affine, so pictures may be prepared first and blended after.
+    `prepared` is affine, so pictures can be prepared first and blended afterwards.
     """
 
     def __init__(self, forward: Forward, cost: PassCounter):
@@ -20,36 +20,36 @@ class Runner(ABC):
 
     @abstractmethod
     def prepared(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1] as `outputs` takes them."""
+        """Return pixels in [0, 1] as `outputs` expects them."""
 
     @abstractmethod
     def outputs(self, prepared: Tensor) -> Outputs:
-        """What the network puts out; differentiable where gradients are on."""
+        """Return the outputs of the network; differentiable if gradients are enabled."""
 
 
 class InstrumentedRunner(Runner):
-    """The network as it is: hidden units are asked about, or edits are in force."""
+    """Runs the unmodified network, for targets in hidden layers and for edited models."""
 
     def prepared(self, pixels: Tensor) -> Tensor:
-        """The pixels."""
+        """Return the pixels with the dtype and device of the recorded ones."""
         return pixels.to(self.forward.pixels)
 
     def outputs(self, prepared: Tensor) -> Outputs:
-        """With the activations that are asked about."""
+        """Return the logits and the activations that targets refer to."""
         outputs = self.forward.run(prepared)
         self.cost.ran(forwards=len(prepared) / len(self.forward.pixels))
         return outputs
 
 
 class FastRunner(Runner):
-    """The network as fast as it goes."""
+    """Runs the network prepared for fast inference."""
 
     def prepared(self, pixels: Tensor) -> Tensor:
-        """Normalised."""
+        """Return the normalised pixels."""
         return self.forward.inference.normalised(pixels)
 
     def outputs(self, prepared: Tensor) -> Outputs:
-        """Logits alone."""
+        """Return the logits, without activations."""
         logits = self.forward.inference.logits(prepared)
         self.cost.ran(forwards=len(prepared) / len(self.forward.pixels))
         return Outputs(logits, {}, None)

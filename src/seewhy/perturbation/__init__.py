@@ -1,4 +1,4 @@
-"""Score variants of pictures: a method describes its masks, and the planner does the rest."""
+"""Masks over pictures, baselines, and the scores of masked pictures."""
 
 from seewhy.perturbation.masks import Masks, Windows
 from seewhy.perturbation.scoring import MaskBatch, MaskedScores

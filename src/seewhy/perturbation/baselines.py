@@ -1,4 +1,4 @@
-"""What "absent" looks like: the pictures that attributions are measured from."""
+"""Baselines: the pictures that stand for absent information, from which attributions start."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def _mean(model: Model, pixels: Tensor) -> Tensor:
 
 def _blurred(model: Model, pixels: Tensor) -> Tensor:
     sigma = max(1.0, min(pixels.shape[-2:]) / 20)
-    # The kernel must fit the picture: reflection padding needs less than a side.
+    # Reflection padding must be smaller than the picture, which bounds the size of the kernel.
     kernel = min(2 * round(3 * sigma) + 1, 2 * min(pixels.shape[-2:]) - 1)
     return gaussian_blur(pixels, [kernel] * 2, [sigma] * 2)
 
@@ -38,10 +38,10 @@ BASELINES: dict[str, Callable[[Model, Tensor], Tensor]] = {
 
 
 def add_baseline(name: str, make: Callable[[Model, Tensor], Tensor]) -> None:
-    """Let methods use a baseline of your own, such as pictures that a network has in-filled.
+    """Register a baseline under a name, such as pictures in-filled by a network.
 
-    - `make`: gets the model and pixels in [0, 1], [batch, channels, height, width], and returns
-    others of the same shape, one for each picture.
+    - `make`: takes the model and pixels in [0, 1], [batch, channels, height, width], and returns
+    the baselines, in the same shape.
 
         seewhy.add_baseline("in-filled", lambda model, pixels: painter(pixels))
         seewhy.explain(model, "dog.jpg", "occlusion", baseline="in-filled")
@@ -50,7 +50,7 @@ def add_baseline(name: str, make: Callable[[Model, Tensor], Tensor]) -> None:
 
 
 def check_baseline(name: str) -> str:
-    """The baseline's name if there is one of that name, else raises Unknown."""
+    """Return the name if a baseline has it, else raise Unknown."""
     if name not in BASELINES:
         raise Unknown("baseline", name, BASELINES, hint=f"there are {', '.join(BASELINES)}")
     return name
@@ -59,15 +59,16 @@ def check_baseline(name: str) -> str:
 def baseline(
     name: str, model: Model, pixels: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """The picture without information, for each picture, in [0, 1].
+    """Return the baseline of each picture, in [0, 1].
 
     "mean" is the colour that the model's normalisation maps to zero: the zero baseline of
     libraries that work on normalised tensors. "blur" keeps the coarse colours of the picture,
-    "noise" is the same uniform noise for all.
+    "noise" is the same uniform noise for all pictures.
     """
     made = BASELINES[check_baseline(name)](model, pixels.detach())
     if made.shape != pixels.shape:
         raise SeewhyError(
-            f"the baseline {name} has shape {tuple(made.shape)}; the pictures {tuple(pixels.shape)}"
+            f"baseline {name} must have the shape of the pictures, {tuple(pixels.shape)}, not "
+            f"{tuple(made.shape)}"
         )
     return made.to(pixels)

@@ -1,4 +1,4 @@
-"""What a method of masks says: which masks there are. How they are scored is `masked`'s affair."""
+"""The masks of a method. How masked pictures are scored is decided in `perturbation.scoring`."""
 
 from abc import ABC, abstractmethod
 
@@ -8,31 +8,31 @@ from torch import Tensor
 
 
 class Masks(ABC):
-    """Masks over pictures: 1 keeps the picture, 0 shows what stands in for it.
+    """Masks over pictures: 1 shows the picture, 0 shows its replacement.
 
-    The n-th mask depends on n (and a seed) alone, never on how many are made together.
+    The n-th mask depends only on n (and a seed), never on how many masks are made together.
 
-    - `count`: masks for each picture.
+    - `count`: the number of masks for each picture.
     """
 
     count: int
 
     @abstractmethod
     def of(self, numbers: range) -> Float[Tensor, "pictures masks channels height width"]:
-        """Those masks; the first dimension is 1 where all pictures have the same ones.
+        """Return the masks of these numbers; the first axis has length 1 if pictures share masks.
 
-        Of one channel, or of as many as the pictures have.
+        Masks have one channel, or as many as the pictures.
         """
 
     def windows(self, numbers: range) -> Int[Tensor, "masks 4"] | None:
-        """Top, left, height and width of what each mask hides whole, if that is all it does."""
+        """Return the top, left, height and width that each mask hides; None: not rectangles."""
         return None
 
 
 class Windows(Masks):
     """Each mask hides one rectangle, the same for all pictures.
 
-    - `boxes`: top, left, height, width of each. - `size`: of the picture.
+    - `boxes`: top, left, height, width of each rectangle. - `size`: of the picture.
     """
 
     def __init__(self, boxes: Int[Tensor, "masks 4"], size: tuple[int, int]):
@@ -40,7 +40,7 @@ class Windows(Masks):
         self.boxes, self.size = boxes, size
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
-        """Zero inside the rectangle, one outside."""
+        """Return masks of zero inside the rectangle and one outside."""
         top, left, height, width = (b[:, None] for b in self.windows(numbers).T)
         rows, columns = (torch.arange(side, device=self.boxes.device) for side in self.size)
         inside_rows = (rows >= top) & (rows < top + height)
@@ -48,5 +48,5 @@ class Windows(Masks):
         return 1.0 - (inside_rows[:, :, None] & inside_columns[:, None, :])[None, :, None].float()
 
     def windows(self, numbers: range) -> Int[Tensor, "masks 4"]:
-        """The rectangles."""
+        """Return the rectangles."""
         return self.boxes[numbers.start : numbers.stop]

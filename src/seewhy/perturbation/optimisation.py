@@ -1,4 +1,4 @@
-"""Many small optimisations in one batch: each has its own clock, and its place is refilled."""
+"""Many small optimisations in one batch; each counts its own steps, finished ones are replaced."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,15 +11,18 @@ from seewhy.engine.recording import Recording
 from seewhy.errors import SeewhyError
 from seewhy.support.batching import BatchSizer
 
-SMALL = 1e-5  # gradients below it are rounding, and are not followed at full rate
-SETTLED, EVERY = 2e-3, 10  # a lattice that moves less, over as many steps, has converged
+SMALL = 1e-5  # gradients below this are mostly rounding errors and get smaller steps
+SETTLED, EVERY = 2e-3, 10  # a lattice that moves less than this in so many steps has converged
 
 
 class MaskObjective(ABC):
-    """One lattice in [0, 1] to be learned for each of `count` questions about pictures.
+    """The loss of `count` lattices in [0, 1], which are optimised independently.
 
-    Slots, their numbers and their steps are kept on the CPU, so that nothing waits for a GPU.
-    - `steps`: at most. - `least`: steps before a lattice may be called settled; None: all.
+    A slot is the index of a lattice. Slots and steps are kept on the CPU, so that no GPU
+    synchronisation is needed.
+
+    - `steps`: the largest number of steps. - `least`: steps before a lattice may count as
+    converged; None: no early stop.
     """
 
     count: int
@@ -34,25 +37,25 @@ class MaskObjective(ABC):
         lattices: Float[Tensor, "slots rows columns"],
         step: Int[Tensor, " slots"],
     ) -> Float[Tensor, " slots"]:
-        """What is to be small; differentiable, and of each lattice alone."""
+        """Return the loss of each lattice, differentiable and independent of the other lattices."""
 
 
 class Optimiser(ABC):
-    """How a lattice follows its gradient. `state` holds two lattices for each slot."""
+    """The update rule of the lattices. `state` holds two lattices for each slot."""
 
     @abstractmethod
     def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
-        """The new lattices; the state is changed in place."""
+        """Return the new lattices; the state is updated in place."""
 
 
 class Momentum(Optimiser):
-    """Gradient descent as published: momentum 0.9, dampening 0.9."""
+    """Gradient descent with momentum 0.9 and dampening 0.9, as published."""
 
     def __init__(self, rate: float = 0.01, momentum: float = 0.9, dampening: float = 0.9):
         self.rate, self.momentum, self.dampening = rate, momentum, dampening
 
     def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
-        """The first step takes the gradient whole."""
+        """Return the new lattices; the first step uses the gradient without dampening."""
         moved = self.momentum * state[:, 0] + (1 - self.dampening) * gradient
         first = (step == 0).to(gradient.device)[:, None, None]
         state[:, 0] = torch.where(first, gradient, moved)
@@ -60,13 +63,13 @@ class Momentum(Optimiser):
 
 
 class Adam(Optimiser):
-    """Kingma, Ba 2014, arXiv 1412.6980; the rate falls to a tenth at the end."""
+    """Adam (Kingma, Ba 2014, arXiv 1412.6980) whose learning rate decays to a tenth at the end."""
 
     def __init__(self, rate: float, steps: int):
         self.rate, self.steps = rate, steps
 
     def move(self, lattices: Tensor, gradient: Tensor, state: Tensor, step: Tensor) -> Tensor:
-        """Means of the gradient and its square, unbiased."""
+        """Return the new lattices, from unbiased means of the gradient and of its square."""
         state[:, 0] = 0.9 * state[:, 0] + 0.1 * gradient
         state[:, 1] = 0.99 * state[:, 1] + 0.01 * gradient**2
         t = (step + 1).to(lattices)[:, None, None]
@@ -82,7 +85,7 @@ def optimise(
     start: Float[Tensor, "slots rows columns"],
     sizer: BatchSizer,
 ) -> tuple[Float[Tensor, "slots rows columns"], Int[Tensor, " slots"]]:
-    """The lattices as they were before their last step, and the steps that each took."""
+    """Return the lattices before their last step, and the number of steps of each."""
     settings = recording.settings
     lattices = start.clone()
     before, snapshot = lattices.clone(), lattices.clone()
@@ -92,27 +95,27 @@ def optimise(
     while bool(waiting.any()):
         slots = waiting.nonzero()[: sizer.together, 0]
         gradient = gradients(
-            recording, sizer, lambda some, of: problem.losses(some, of, step[some]), slots,
+            recording, sizer, lambda part, values: problem.losses(part, values, step[part]), slots,
             lattices[slots],
         )  # fmt: skip
         before[slots] = lattices[slots]
-        kept = state[slots]
-        lattices[slots] = optimiser.move(lattices[slots], gradient, kept, step[slots]).clamp(0, 1)
-        state[slots] = kept
+        of_slots = state[slots]
+        moved = optimiser.move(lattices[slots], gradient, of_slots, step[slots])
+        lattices[slots], state[slots] = moved.clamp(0, 1), of_slots
         step[slots] += 1
         waiting[slots] = step[slots] < problem.steps
         if problem.least is not None:
             checked = slots[step[slots] % EVERY == 0]
-            moved = (lattices[checked] - snapshot[checked]).abs().mean((1, 2))
-            waiting[checked] &= (moved > SETTLED).cpu() | (step[checked] < problem.least)
+            change = (lattices[checked] - snapshot[checked]).abs().mean((1, 2))
+            waiting[checked] &= (change > SETTLED).cpu() | (step[checked] < problem.least)
             snapshot[checked] = lattices[checked]
         if settings.progress:
             done = int(torch.where(waiting, step, problem.steps).sum())
             settings.progress(done, problem.count * problem.steps)
     if not bool(before.isfinite().all()):
         raise SeewhyError(
-            f"{recording.model.name} gave NaN or infinite scores, or gradients of them, to "
-            "pictures behind masks; try precision full, or another baseline"
+            f"{recording.model.name} gave NaN or infinite scores or gradients on masked pictures; "
+            "try precision full, or another baseline"
         )
     if sizer.note:
         recording.notes.append(sizer.note)
@@ -126,12 +129,12 @@ def gradients(
     slots: Int[Tensor, " slots"],
     lattices: Float[Tensor, "slots rows columns"],
 ) -> Float[Tensor, "slots rows columns"]:
-    """Of each slot's loss by its lattice; as many slots together as memory holds."""
+    """Return the gradient of each slot's loss with respect to its lattice, in fitting batches."""
 
-    def pulled(some: slice) -> Tensor:
-        leaves = lattices[some].clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(losses(slots[some], leaves).sum(), leaves)
+    def gradient_of(part: slice) -> Tensor:
+        leaves = lattices[part].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(losses(slots[part], leaves).sum(), leaves)
         recording.cost.ran(backwards=len(leaves) / len(recording.pixels))
         return gradient
 
-    return torch.cat(list(sizer.parts(len(slots), pulled)))
+    return torch.cat(list(sizer.parts(len(slots), gradient_of)))

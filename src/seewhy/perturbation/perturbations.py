@@ -1,4 +1,4 @@
-"""What a picture looks like where it is not seen: blurred more and more, or faded to a baseline."""
+"""Perturbations of pictures by masks: a blur of variable strength, or a blend with a baseline."""
 
 from abc import ABC, abstractmethod
 
@@ -10,14 +10,14 @@ from torchvision.transforms.functional import gaussian_blur
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline, check_baseline
 
-LEVELS, STRONGEST, SIDE = 8, 20.0, 224  # blurred copies; sigma of the last, in pixels of 224
+LEVELS, STRONGEST, SIDE = 8, 20.0, 224  # blur levels; the largest sigma, in pixels at size 224
 PYRAMID = "pyramid"
 
 
 class Perturbation(ABC):
-    """Pictures, seen where a mask is 1; of the pictures' type, whatever that of the masks is.
+    """Pictures that are visible where a mask is 1; the result has the dtype of the pictures.
 
-    - `whole`, `hidden`: what a mask of ones, and of zeros, shows.
+    - `whole`, `hidden`: the results for a mask of ones, and for a mask of zeros.
     """
 
     whole: Float[Tensor, "pictures channels height width"]
@@ -27,11 +27,11 @@ class Perturbation(ABC):
     def apply(
         self, pictures: Int[Tensor, " variants"], masks: Float[Tensor, "variants height width"]
     ) -> Float[Tensor, "variants channels height width"]:
-        """The pictures of these numbers behind the masks."""
+        """Return the pictures of these indices under the masks."""
 
 
 class Pyramid(Perturbation):
-    """Blur whose strength is 1 - m: linear between copies blurred with evenly spaced sigmas."""
+    """Blur of strength 1 - m, interpolated between copies blurred with evenly spaced sigmas."""
 
     def __init__(self, pixels: Float[Tensor, "pictures channels height width"]):
         size = pixels.shape[-2:]
@@ -41,7 +41,7 @@ class Pyramid(Perturbation):
         self.whole, self.hidden = pixels, self._levels[:, -1]
 
     def apply(self, pictures: Tensor, masks: Tensor) -> Tensor:
-        """Hat functions pick the two levels next to the strength."""
+        """Return the linear interpolation between the two levels nearest to the strength."""
         strength = (1 - masks) * (LEVELS - 1)
         levels = self._levels[pictures]
         seen = torch.zeros_like(levels[:, 0])
@@ -52,31 +52,31 @@ class Pyramid(Perturbation):
 
 
 class Fade(Perturbation):
-    """m x + (1 - m) b with a baseline b."""
+    """The blend m x + (1 - m) b with a baseline b."""
 
     def __init__(self, pixels: Tensor, fill: Tensor):
         self.whole, self.hidden = pixels, fill
 
     def apply(self, pictures: Tensor, masks: Tensor) -> Tensor:
-        """Linear between the two."""
+        """Return the blend of the pictures and their baselines."""
         whole = self.whole[pictures]
         return torch.lerp(self.hidden[pictures], whole, masks[:, None].to(whole))
 
 
 def perturbation(name: str, model: Model, pixels: Tensor) -> Perturbation:
-    """The blur pyramid, or fading to a baseline."""
+    """Return the blur pyramid, or a blend with the baseline of that name."""
     if name == PYRAMID:
         return Pyramid(pixels)
     return Fade(pixels, baseline(name, model, pixels))
 
 
 def check_perturbation(name: str) -> None:
-    """Refuse a name that is neither the pyramid's nor a baseline's."""
+    """Raise Unknown if the name is neither "pyramid" nor a baseline."""
     if name != PYRAMID:
         check_baseline(name)
 
 
 def _blurred(pixels: Tensor, sigma: float) -> Tensor:
-    # The kernel must fit the picture: reflection padding needs less than a side.
+    # Reflection padding must be smaller than the picture, which bounds the size of the kernel.
     kernel = min(2 * round(3 * sigma) + 1, 2 * min(pixels.shape[-2:]) - 1)
     return gaussian_blur(pixels, [kernel] * 2, [max(sigma, 1e-3)] * 2)

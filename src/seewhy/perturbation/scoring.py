@@ -1,8 +1,8 @@
-"""`MaskedScores`: masks over pictures in, scores out, at the speed of the network.
+"""`MaskedScores`: the scores of masked pictures, at the speed of the network.
 
-A variant of a picture x under a mask m is m x + (1 - m) b, where b stands in for what is hidden.
-Normalisation is affine, so x and b are normalised once and blended after that. A batch is filled
-with variants of all pictures, and every variant answers all questions of the panel.
+The variant of a picture x under a mask m is m x + (1 - m) b, where b is the baseline. Normalisation
+is affine, so x and b are normalised once and blended afterwards. A batch contains variants of all
+pictures, and each variant is scored for all targets.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from seewhy.perturbation.windowed import WINDOWS_TOGETHER, Windowed, clock
 from seewhy.support.batching import BatchSizer
 from seewhy.targets.scores import Outputs
 
-# Masks made, and handed out, at a time; many forwards at once are what fills an accelerator.
+# Masks made and scored at a time; accelerators need many forward passes to be fully used.
 TOGETHER, TOGETHER_ON_ACCELERATORS = 32, 256
 
 
@@ -29,8 +29,8 @@ TOGETHER, TOGETHER_ON_ACCELERATORS = 32, 256
 class MaskBatch:
     """Some masks, scored on some pictures.
 
-    - `pictures`: which. - `numbers`: of the masks. - `masks`: one set for each of the pictures, or
-    for all. - `scores`: of each question, picture and mask.
+    - `pictures`: their indices. - `numbers`: of the masks. - `masks`: one set for each of the
+    pictures, or one for all. - `scores`: of each target (question), picture and mask.
     """
 
     pictures: Int[Tensor, " pictures"]
@@ -40,11 +40,11 @@ class MaskBatch:
 
 
 class MaskedScores:
-    """The scores of the recording's pictures under masks, block by block (iterate).
+    """The scores of the recording's pictures under masks; iterate to get them block by block.
 
-    - `fill`: what stands in for what is hidden, pixels in [0, 1].
-    - `probability`: score by probabilities instead of logits.
-    - `finished`: pictures that need no more masks, for the one who iterates to set.
+    - `fill`: the pixels in [0, 1] that replace what is hidden.
+    - `probability`: use probabilities instead of logits.
+    - `finished`: pictures that need no more masks; set by the caller while iterating.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class MaskedScores:
         self.finished = torch.zeros(len(fill), dtype=torch.bool)
         self._probability = probability
         self._variants = recording.variants()
-        # Blending runs along rows; the network's layout is made of the result.
+        # Blending is fastest on contiguous tensors; the network's layout is applied to the result.
         self._picture = self._variants.prepared(recording.pixels.detach()).contiguous()
         self._fill = self._variants.prepared(fill).contiguous()
         self._sizer = BatchSizer(recording.settings, recording.pixels)
         self._windowed: Windowed | None = None
-        here = fill.device.type == "cpu"
-        self._together = TOGETHER if here else TOGETHER_ON_ACCELERATORS
+        on_cpu = fill.device.type == "cpu"
+        self._together = TOGETHER if on_cpu else TOGETHER_ON_ACCELERATORS
         if isinstance(self._variants, FastRunner) and masks.count > self._together:
             net = recording.forward.inference
             laid_out = self.recording.model.laid_out(self._picture)
@@ -72,10 +72,9 @@ class MaskedScores:
             self._windowed = Windowed(net.logits, laid_out, self._fill, net.rounding, sizer)
 
     def unmasked(self) -> Float[Tensor, "questions pictures"]:
-        """The scores of the pictures as they are."""
-        everything = torch.arange(len(self._picture))
+        """Return the scores of the pictures without masks."""
         with torch.no_grad():
-            return self._scored(self._picture, everything)
+            return self._scored(self._picture, torch.arange(len(self._picture)))
 
     def __iter__(self) -> Iterator[MaskBatch]:
         count = self.masks.count
@@ -96,7 +95,7 @@ class MaskedScores:
                 self.recording.notes.append(note)
 
     def _hidden(self, pictures: Tensor, numbers: range, masks: Tensor) -> Tensor:
-        """Scores of masks that may be windows: then what they reach is all that is computed."""
+        """Return the scores under masks, by incremental inference if the masks are windows."""
         boxes = self.masks.windows(numbers)
         if boxes is None or self._windowed is None:
             return self._scores(pictures, masks)
@@ -109,17 +108,17 @@ class MaskedScores:
             return scores
         try:
             return self._windowed.scores(pictures, boxes, self._scored_logits)
-        except NotLocal:  # it goes by what it sees, and now it sees something else
+        except NotLocal:  # the network may take another path for these windows
             self._windowed = None
             return self._scores(pictures, masks)
 
     def _scores(self, pictures: Tensor, masks: Tensor) -> Float[Tensor, "questions pictures masks"]:
-        """Forwards as full as they may be, mask by mask for all pictures."""
+        """Return the scores under masks, in batches as large as memory allows, mask by mask."""
         picture, fill = self._picture[pictures], self._fill[pictures]
         masks = masks.to(picture)
 
-        def scored(some: slice, rows: slice) -> Tensor:
-            chosen = masks[:, some] if len(masks) == 1 else masks[rows, some]
+        def scored(part: slice, rows: slice) -> Tensor:
+            chosen = masks[:, part] if len(masks) == 1 else masks[rows, part]
             variants = torch.lerp(fill[rows], picture[rows], chosen.transpose(0, 1))
             return self._scored(variants.flatten(0, 1), pictures[rows].repeat(len(variants)))
 
@@ -129,20 +128,20 @@ class MaskedScores:
     def _check(self, scores: Tensor) -> None:
         if not bool(scores.isfinite().all()):
             raise SeewhyError(
-                f"{self.recording.model.name} gave NaN or infinite scores to pictures with parts "
-                "hidden; try precision full, or another baseline"
+                f"{self.recording.model.name} gave NaN or infinite scores on masked pictures; try "
+                "precision full, or another baseline"
             )
 
     def _scored(self, variants: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
-        """The scores of variants of the pictures `rows`."""
-        return self._asked(self._variants.outputs(variants), rows)
+        """Return the scores of variants of the pictures `rows`."""
+        return self._scores_of(self._variants.outputs(variants), rows)
 
     def _scored_logits(self, logits: Tensor, rows: Tensor) -> Float[Tensor, "questions variants"]:
-        """The same, where the logits are known."""
+        """Return the scores from the logits of such variants."""
         self.recording.cost.ran(forwards=len(logits) / len(self._picture))
-        return self._asked(Outputs(logits, {}, None), rows)
+        return self._scores_of(Outputs(logits, {}, None), rows)
 
-    def _asked(self, outputs: Outputs, rows: Tensor) -> Float[Tensor, "questions variants"]:
+    def _scores_of(self, outputs: Outputs, rows: Tensor) -> Float[Tensor, "questions variants"]:
         scores = [score.rows(rows) for score in self.recording.scores]
         return torch.stack(
             [s.probability(outputs) if self._probability else s.of(outputs) for s in scores]

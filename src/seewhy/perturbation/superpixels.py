@@ -1,9 +1,9 @@
-"""Superpixels: segments of like colour, about equal in size, each in one piece.
+"""Superpixels: connected segments of similar colour and of about equal size.
 
-SLIC: k-means over colour and position, where a pixel may only go to the segments whose first cells
-lie around its own. Radhakrishna Achanta et al.: SLIC superpixels compared to state-of-the-art
-superpixel methods, IEEE TPAMI 2012. A picture has the same segments whatever pictures are beside
-it, so each is cut by itself, in float64.
+SLIC: k-means over colour and position, where a pixel can only join the segments that started in its
+own or an adjacent grid cell. Radhakrishna Achanta et al.: SLIC superpixels compared to
+state-of-the-art superpixel methods, IEEE TPAMI 2012. The segments of a picture do not depend on the
+others in the batch: each picture is segmented by itself, in float64.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,21 +26,21 @@ _XYZ = ((0.4124564, 0.3575761, 0.1804375),
 def superpixels(
     pixels: Float[Tensor, "batch channels height width"], segments: int, compactness: float = 10.0
 ) -> Int[Tensor, "batch height width"]:
-    """The number of the segment that each pixel is in, from 0, without gaps; on the CPU.
+    """Return the segment index of each pixel, from 0 without gaps, on the CPU.
 
-    - `pixels`: in [0, 1]. - `segments`: about how many. - `compactness`: the difference of colour,
-    in units of CIELAB, that counts as much as the width of a segment.
+    - `pixels`: in [0, 1]. - `segments`: their approximate number. - `compactness`: the colour
+    difference, in CIELAB units, that counts as much as the width of a segment.
     """
     return torch.stack(
-        [_slic(one, segments, compactness) for one in pixels.detach().cpu().double()]
+        [_slic(picture, segments, compactness) for picture in pixels.detach().cpu().double()]
     )
 
 
 class OnOff(Masks):
     """Each mask shows some segments of a picture and hides the others.
 
-    - `labels`: the segment of each pixel. - `vectors`: of each picture, the segments that each of
-    its masks shows; pictures may have more or fewer. - `needed`: masks of each picture.
+    - `labels`: the segment of each pixel. - `vectors`: for each picture, the segments that each of
+    its masks shows; the number of masks may differ. - `needed`: the number of masks per picture.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class OnOff(Masks):
         vectors: Sequence[Bool[Tensor, "_ _"]],
         device: torch.device,
     ):
-        self.needed = torch.tensor([len(one) for one in vectors])
+        self.needed = torch.tensor([len(vector) for vector in vectors])
         self.count = int(self.needed.max())
-        most = int(labels.max()) + 1
-        padded = [F.pad(one, (0, most - one.shape[1], 0, self.count - len(one))) for one in vectors]
+        segments = int(labels.max()) + 1
+        padded = [F.pad(v, (0, segments - v.shape[1], 0, self.count - len(v))) for v in vectors]
         self._vectors = torch.stack(padded).float().to(device)
         self._labels = labels.to(device)
 
     def of(self, numbers: range) -> Float[Tensor, "pictures masks 1 height width"]:
-        """One where the pixel's segment is shown."""
+        """Return masks of one where the segment of the pixel is shown, else zero."""
         shown = self._vectors[:, numbers.start : numbers.stop]
-        places = self._labels.flatten(1)[:, None].expand(-1, len(numbers), -1)
-        masks = shown.gather(2, places).unflatten(2, self._labels.shape[1:])
+        labels = self._labels.flatten(1)[:, None].expand(-1, len(numbers), -1)
+        masks = shown.gather(2, labels).unflatten(2, self._labels.shape[1:])
         return masks[:, :, None]
 
 
@@ -72,7 +72,7 @@ def _slic(
     columns = min(width, max(1, round(segments / rows)))
     side = (height * width / (rows * columns)) ** 0.5
     y, x = (g.flatten() for g in torch.meshgrid(*map(torch.arange, (height, width)), indexing="ij"))
-    colour = _perceived(picture).flatten(1) / compactness
+    colour = _lab(picture).flatten(1) / compactness
     points = torch.cat([colour, torch.stack([y, x]) / side])
     cell_row, cell_column = y * rows // height, x * columns // width
     near = torch.stack([
@@ -88,50 +88,50 @@ def _slic(
 
 
 def _means(points: Tensor, labels: Tensor, count: int) -> Float[Tensor, "features segments"]:
-    """The mean of each segment's pixels; nothing is near a segment without any."""
+    """Return the mean of each segment's pixels; infinity for an empty one, so none joins it."""
     sizes = torch.bincount(labels, minlength=count)
-    sums = torch.stack([torch.bincount(labels, one, minlength=count) for one in points])
+    sums = torch.stack([torch.bincount(labels, feature, minlength=count) for feature in points])
     return torch.where(sizes > 0, sums / sizes.clamp_min(1), torch.inf)
 
 
 def _in_one_piece(labels: Int[Tensor, "height width"]) -> Int[Tensor, "height width"]:
-    """The largest piece of each segment, and what is left goes to segments beside it."""
+    """Keep the largest piece of each segment; the other pixels join adjacent segments."""
     pieces = _pieces(labels)
-    own, piece = labels.flatten(), pieces.flatten()
-    # The size of each pixel's piece; of equal ones the first counts.
+    segment, piece = labels.flatten(), pieces.flatten()
+    # Pieces are ranked by size, then by their first pixel.
     rank = torch.bincount(piece, minlength=len(piece))[piece] * len(piece) - piece
-    best = torch.full_like(own, -1).scatter_reduce(0, own, rank, "amax")
-    kept = torch.where(rank == best[own], own, -1).view_as(labels)
+    best = torch.full_like(segment, -1).scatter_reduce(0, segment, rank, "amax")
+    kept = torch.where(rank == best[segment], segment, -1).view_as(labels)
     while bool((kept < 0).any()):
         grown = kept
-        for beside in _beside(kept, -1):
-            grown = torch.where(grown < 0, beside, grown)
+        for neighbour in _neighbours(kept, -1):
+            grown = torch.where(grown < 0, neighbour, grown)
         kept = grown
     return torch.unique(kept, return_inverse=True)[1]
 
 
 def _pieces(labels: Int[Tensor, "height width"]) -> Int[Tensor, "height width"]:
-    """For each pixel the number of the first pixel of its connected piece."""
+    """Return for each pixel the index of the first pixel of its connected piece."""
     first = torch.arange(labels.numel()).view_as(labels)
     while True:
         before = first
-        for other, label in zip(_beside(first, 0), _beside(labels, -1), strict=True):
+        for other, label in zip(_neighbours(first, 0), _neighbours(labels, -1), strict=True):
             first = torch.where(label == labels, torch.minimum(first, other), first)
-        first = first.flatten()[first]  # jump: what that pixel has found out
+        first = first.flatten()[first]  # pointer jumping
         if torch.equal(first, before):
             return first
 
 
-def _beside(values: Int[Tensor, "height width"], outside: int) -> Iterator[Tensor]:
-    """What lies above, below, left and right of each pixel."""
+def _neighbours(values: Int[Tensor, "height width"], outside: int) -> Iterator[Tensor]:
+    """Yield the values above, below, left and right of each pixel; `outside` off the picture."""
     padded = F.pad(values, (1, 1, 1, 1), value=outside)
     height, width = values.shape
     for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
         yield padded[y : y + height, x : x + width]
 
 
-def _perceived(picture: Float[Tensor, "channels height width"]) -> Tensor:
-    """In CIELAB, where equal distances look equally far apart; what is not RGB, from 0 to 100."""
+def _lab(picture: Float[Tensor, "channels height width"]) -> Tensor:
+    """Return the picture in CIELAB (perceptually uniform); if it is not RGB, scaled to 0 to 100."""
     if len(picture) != 3:
         return 100 * picture
     picture = picture.clamp(0, 1)

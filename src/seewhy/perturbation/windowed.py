@@ -1,4 +1,4 @@
-"""Windows of pictures hidden, by incremental inference where that is exact and quicker."""
+"""Score pictures with hidden windows by incremental inference, if that is exact and faster."""
 
 import time
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from torch import Tensor
 from seewhy.engine.incremental import Incremental
 from seewhy.support.batching import BatchSizer
 
-# Windows in one forward: tiles are small, and neighbours reach the same places.
+# Windows in one forward pass: their tiles are small, and neighbouring windows share their reads.
 WINDOWS_TOGETHER = 32
 
-Score = Callable[[Tensor, Tensor], Tensor]  # (logits, which picture each is of) -> scores
+Score = Callable[[Tensor, Tensor], Tensor]  # (logits, index of the picture of each) -> scores
 
 
 class Windowed:
-    """Runs pictures with windows in which `fill` is seen instead.
+    """Runs pictures with windows that are replaced by `fill`.
 
-    - `net`: normalised pixels in, logits out. - `rounding`: the difference, as a share of the
-    largest score, that is no more than rounding. - `sizer`: for the windows of one forward.
-    - `tried`: whether it is known to be right.
+    - `net`: maps normalised pixels to logits. - `rounding`: the largest difference, as a share of
+    the largest score, that counts as a rounding error. - `sizer`: for the windows of one forward
+    pass. - `tried`: whether incremental inference has been compared with whole forward passes.
     """
 
     def __init__(
@@ -46,44 +46,45 @@ class Windowed:
         seconds: float,
         score: Score,
     ) -> bool:
-        """Whether it gives the same scores in less time; tried on one picture.
+        """Return whether it gives the same scores in less time; tried on one picture.
 
-        `seconds` is by `clock`. What fails here, for whatever reason, can still be run whole.
+        `seconds` is the time of whole forward passes, by `clock`. Any error returns False: whole
+        forward passes still work.
         """
         self.tried = True
-        one = pictures[:1]
+        first = pictures[:1]
         try:
-            self.scores(one, boxes[:1], score)  # what is computed once is not timed
+            self.scores(first, boxes[:1], score)  # fills the caches, which are not timed
             begun = clock(self._pictures.device)
-            found = self.scores(one, boxes, score)
+            scores = self.scores(first, boxes, score)
             spent = clock(self._pictures.device) - begun
         except Exception:
             return False
         self.speedup = seconds / len(pictures) / spent
         scale = float(expected.abs().amax().clamp_min(1e-6))
-        wrong = float((found - expected[:, :1]).abs().amax())
-        return self.speedup > 1 and wrong <= self._rounding * scale
+        difference = float((scores - expected[:, :1]).abs().amax())
+        return self.speedup > 1 and difference <= self._rounding * scale
 
     def scores(
         self, pictures: Int[Tensor, " some"], boxes: Int[Tensor, "windows 4"], score: Score
     ) -> Float[Tensor, "questions some windows"]:
-        """The scores of each picture with each window hidden."""
+        """Return the scores of each picture with each window hidden."""
         size = (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
         height, width = self._pictures.shape[-2:]
         top, left = boxes[:, 0].clamp(max=height - size[0]), boxes[:, 1].clamp(max=width - size[1])
         kept = _outside(boxes, top, left, size)
-        found = []
+        scores = []
         for picture in pictures.tolist():
 
-            def scored(some: slice, picture: int = picture) -> Tensor:
-                logits = self._logits(picture, top[some], left[some], kept[some])
+            def scored(part: slice, picture: int = picture) -> Tensor:
+                logits = self._logits(picture, top[part], left[part], kept[part])
                 return score(logits, torch.full((len(logits),), picture))
 
-            found.append(torch.cat(list(self._sizer.parts(len(boxes), scored)), 1))
-        return torch.stack(found, 1)
+            scores.append(torch.cat(list(self._sizer.parts(len(boxes), scored)), 1))
+        return torch.stack(scores, 1)
 
     def _logits(self, picture: int, top: Tensor, left: Tensor, kept: Tensor) -> Tensor:
-        """Of one picture, with tiles that show what is hidden where they are not `kept`."""
+        """Return the logits of a picture whose tiles show `fill` where they are not `kept`."""
         size = (kept.shape[2], kept.shape[3])
         seen, hidden = (
             _cut(values[picture], top, left, size) for values in (self._pictures, self._fill)
@@ -93,15 +94,15 @@ class Windowed:
 
     @property
     def note(self) -> str | None:
-        """What to tell the user, where it was used."""
+        """A message for the user if incremental inference was tried, else None."""
         if not self.tried:
             return None
-        note = f"incremental inference, {self.speedup:.1f} times as fast as whole forwards"
+        note = f"incremental inference, {self.speedup:.1f} times as fast as whole forward passes"
         return f"{note}; {self._sizer.note}" if self._sizer.note else note
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, once the device has done what it was asked for: CUDA goes on while Python does."""
+    """Return the time in seconds, after pending CUDA work on the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -113,7 +114,7 @@ def _cut(picture: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> T
 
 
 def _outside(boxes: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the tiles, which are all of one size, lie outside their window."""
+    """Return where the tiles, which all have one size, lie outside their windows."""
     device = boxes.device
     rows = top[:, None] + torch.arange(size[0], device=device)
     columns = left[:, None] + torch.arange(size[1], device=device)

@@ -1,1 +1,1 @@
-"""What is explained, visualised or edited towards, and the number that answers it."""
+"""Targets: the scores that are explained, visualised or edited towards."""

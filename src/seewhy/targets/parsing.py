@@ -1,14 +1,14 @@
-"""Targets as text, the same in Python and on the command line.
+"""Parse targets written as text; the syntax is the same in Python and on the command line.
 
     tabby                        a class, by name or index
     layer3:17  layer3:17@4,5     a channel, or one cell of it
     layer3:17@2:5,0:4            rows 2 to 4 and columns 0 to 3 of a channel
-    dog - cat                    sums and differences; signs stand between spaces
+    dog - cat                    sums and differences, with spaces around the signs
     0.5*dog + layer3:17          weights, with or without the asterisk
     'tiger cat' - dog            a name in quotation marks, single or double, is always a class
-    class 3, predicted class     a class by index, and each picture's most probable one
+    class 3, predicted class     a class by index, and the most probable class of each picture
 
-Where a text can be read in two ways, because the model has a class of such a name, it is refused.
+An ambiguous text, for example because the model has a class named like a unit, is an error.
 """
 
 import re
@@ -29,7 +29,7 @@ _LEADING = re.compile(r"\s*([+\-−])\s+")
 _WEIGHTED = re.compile(r"(?P<weight>\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+)(\s*\*\s*|\s+)(?P<name>\S.*)")
 _REGION = re.compile(r"(?P<channel>.+)@(\d+):(\d+),(\d+):(\d+)")
 _DANGLING = re.compile(r"[+\-−](\s.*)?")
-# Not the apostrophe of "lady's slipper": a quotation starts where a name can.
+# A quotation starts where a name can start, so the apostrophe of "lady's slipper" is none.
 _QUOTED = re.compile(
     r"""(?<![^\s*])(?P<mark>['"])(?P<name>((?!(?P=mark)(?!\S)).)*)(?P=mark)(?!\S)"""
 )
@@ -37,28 +37,28 @@ _INDEX = re.compile(r"class (\d+)")
 
 
 def parse(text: str, model: Model, pixels: Tensor) -> Target:
-    """The target that the text stands for, on a model that is run on pictures like `pixels`.
+    """Return the target that the text denotes for this model, run on pictures like `pixels`.
 
-    Raises SeewhyError for a sum with a part missing and for a text with two meanings, Unknown for
-    a unit that does not exist. Whether a class exists is known when the number of logits is.
+    Raises SeewhyError for a sum with a missing term and for an ambiguous text, and Unknown for a
+    unit that does not exist. Classes are checked later, when the number of logits is known.
     """
-    pieces = _pieces(text)
+    pieces = _split(text)
     readings = list(islice(_readings(pieces, model, pixels), 2))
     if len(readings) == 2:
-        one, other = (str(combined(parts)) for parts in readings)
+        first, second = (str(combined(parts)) for parts in readings)
         raise SeewhyError(
-            f"the target {text!r} can be read as {one} or as {other}: put the names of classes "
-            "into quotation marks, or use seewhy.unit()"
+            f"the target {text!r} can be read as {first} or as {second}: put class names in "
+            "quotation marks, or use seewhy.unit()"
         )
-    # What has no meaning is read piece by piece, so that the unknown one is named.
+    # Without a valid reading, each piece is parsed alone, so that the error names the unknown one.
     return combined(
-        readings[0] if readings else [_signed(piece, model, pixels) for piece in pieces]
+        readings[0] if readings else [_unchecked_term(piece, model, pixels) for piece in pieces]
     )
 
 
-def _pieces(text: str) -> list[tuple[str, str]]:
-    """The signs and names of a sum, as they are written."""
-    quotes: list[str] = []  # what they hold may look like a sign
+def _split(text: str) -> list[tuple[str, str]]:
+    """Return the (sign, name) pairs of a sum, as written."""
+    quotes: list[str] = []  # replaced by placeholders, since they may contain signs
 
     def hide(quote: re.Match) -> str:
         quotes.append(quote[0])
@@ -71,14 +71,14 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         pieces = [leading[1], *_SIGN.split(hidden[leading.end() :])]
     shown = [re.sub(r"\0(\d+)\0", lambda m: quotes[int(m[1])], p).strip() for p in pieces]
     if not all(shown) or any(_DANGLING.fullmatch(name) for name in shown[1::2]):
-        raise SeewhyError(f"the target {text!r} has a sign with nothing beside it")
+        raise SeewhyError(f"the target {text!r} has a sign without a term; write 'dog - cat'")
     return list(zip(shown[::2], shown[1::2], strict=True))
 
 
 def _readings(
     pieces: Sequence[tuple[str, str]], model: Model, pixels: Tensor
 ) -> Iterator[list[Part]]:
-    """Every way to read the pieces as a sum of terms that exist; names may hold signs."""
+    """Yield every way to read the pieces as a sum of existing terms; names may contain signs."""
     if not pieces:
         yield []
     for end in range(1, len(pieces) + 1):
@@ -89,7 +89,7 @@ def _readings(
 
 
 def _terms(text: str, model: Model, pixels: Tensor) -> Iterator[Part]:
-    """The terms that exist of this name, with and without a weight before it."""
+    """Yield the existing terms that the text may denote, read with and without a weight."""
     for weight, name in {(1.0, text), _weighted(text)}:
         if name == str(Predicted()):
             yield weight, Predicted()
@@ -100,8 +100,8 @@ def _terms(text: str, model: Model, pixels: Tensor) -> Iterator[Part]:
             yield weight, _checked(unit, name, model, pixels)
 
 
-def _signed(piece: tuple[str, str], model: Model, pixels: Tensor) -> Part:
-    """A piece as a unit or a class, whether or not there is one."""
+def _unchecked_term(piece: tuple[str, str], model: Model, pixels: Tensor) -> Part:
+    """Return the weight and term of a piece: a unit if it has the form of one, else a class."""
     weight, name = _weighted(piece[1])
     unit = _unit(name)
     term = _checked(unit, name, model, pixels) if unit else _class(name)
@@ -113,20 +113,20 @@ def _factor(sign: str) -> float:
 
 
 def _weighted(text: str) -> tuple[float, str]:
-    """The weight and the name; 1 where there is no weight."""
-    found = _WEIGHTED.fullmatch(text)
-    return (float(found["weight"]), found["name"]) if found else (1.0, text)
+    """Split the text into weight and name; the default weight is 1."""
+    match = _WEIGHTED.fullmatch(text)
+    return (float(match["weight"]), match["name"]) if match else (1.0, text)
 
 
 def _class(name: str) -> Logit:
-    """The class of a name, quoted or not, or of an index."""
+    """Return the class given by a name (quoted or not) or by "class INDEX"."""
     quoted, index = _QUOTED.fullmatch(name), _INDEX.fullmatch(name)
     return Logit(quoted["name"] if quoted else int(index[1]) if index else name)
 
 
 def _class_exists(name: str, model: Model) -> bool:
     if _QUOTED.fullmatch(name):
-        return True  # or is refused as a class
+        return True  # quoted: always a class, checked later
     try:
         model.class_index(_class(name).of_class, len(model.classes or ()))
     except SeewhyError:
@@ -135,7 +135,7 @@ def _class_exists(name: str, model: Model) -> bool:
 
 
 def _unit(name: str) -> Unit | None:
-    """The unit or region of this name, if it has the form of one."""
+    """Return the unit or region that the name denotes, or None if it does not have that form."""
     area = _REGION.fullmatch(name)
     try:
         address = Address.parse(area["channel"] if area else name)
@@ -150,7 +150,7 @@ def _unit(name: str) -> Unit | None:
 
 
 def _checked(unit: Unit, text: str, model: Model, pixels: Tensor) -> Unit:
-    """The unit, if its layer, call and rows exist."""
+    """Return the unit; raise if its layer or call does not exist, or has no grid for its cells."""
     address, graph = unit.address, model.layer_graph(pixels)
     if address.layer not in graph.layers:
         units = [f"{layer}:{address.channel}" for layer in graph.layers]

@@ -1,4 +1,4 @@
-"""What is asked about each picture of a batch, from what the user gave as the target."""
+"""Turn the target argument of the user into one target for each picture of a batch."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -25,29 +25,29 @@ from seewhy.targets.terms import (
 
 
 def questions(target: TargetLike, count: int, model: Model, pixels: Tensor) -> list[list[Target]]:
-    """For each of several targets, what is asked about each of `count` pictures.
+    """Return one question per target of a `MultiTarget`: `count` targets, one for each picture.
 
-    Raises SeewhyError for a number of targets that does not fit, Unknown for a unit or a
-    direction in a layer that does not exist. Classes are looked up in `targets.scores`, when the
-    number of logits is known.
+    Raises SeewhyError if the number of targets is not the number of pictures, and Unknown for a
+    unit or direction of a layer that does not exist. Classes are looked up in `targets.scores`,
+    when the number of logits is known.
     """
-    several = target.targets if isinstance(target, MultiTarget) else (target,)
-    return [_question(one, count, model, pixels) for one in several]
+    targets = target.targets if isinstance(target, MultiTarget) else (target,)
+    return [_question(target, count, model, pixels) for target in targets]
 
 
 def hidden_of(question: Sequence[Target]) -> list[Hidden]:
-    """The units and directions in hidden layers that are asked about, each once."""
-    found = [term for target in question for _, term in terms(target)]
-    return list(dict.fromkeys(term for term in found if isinstance(term, Hidden)))
+    """Return the terms on hidden layers (such as units and directions), without duplicates."""
+    all_terms = [term for target in question for _, term in terms(target)]
+    return list(dict.fromkeys(term for term in all_terms if isinstance(term, Hidden)))
 
 
 def deepest_layer(hidden: Collection[Hidden], layer_graph: LayerGraph) -> str:
-    """The address of the deepest layer with rows and columns that comes before all of `hidden`.
+    """Return the address of the deepest layer with a grid that all of `hidden` depend on.
 
-    Also their own layer, if they share one. Raises NotApplicable where there is none.
+    It may be the shallowest layer of `hidden` itself. Raises NotApplicable if no layer qualifies.
     """
     order = list(layer_graph.layers)
-    first = min(hidden, key=lambda one: order.index(one.place.layer)).place
+    first = min(hidden, key=lambda term: order.index(term.place.layer)).place
     before = [layer_graph.layers[name] for name in order[: order.index(first.layer) + 1]]
     if layer_graph.spatial in [layer.name for layer in before[:-1]]:
         return layer_graph.spatial
@@ -66,27 +66,29 @@ def _question(target: Any, count: int, model: Model, pixels: Tensor) -> list[Tar
     if isinstance(target, Tensor | np.ndarray | np.generic):
         target = target.tolist()
     if isinstance(target, str) or not isinstance(target, Sequence):
-        return [_asked(target, model, pixels)] * count
+        return [_resolved(target, model, pixels)] * count
     if len(target) != count:
-        raise SeewhyError(f"{len(target)} targets for {count} pictures; give one, or one for each")
-    return [_asked(one, model, pixels) for one in target]
+        raise SeewhyError(
+            f"{len(target)} targets for {count} pictures; give one target, or one for each picture"
+        )
+    return [_resolved(item, model, pixels) for item in target]
 
 
-def _asked(target: Any, model: Model, pixels: Tensor) -> Target:
-    """What one target asks about one picture."""
+def _resolved(target: Any, model: Model, pixels: Tensor) -> Target:
+    """Return the target of one picture as a `Target`, with names and text parsed."""
     if isinstance(target, str):
         return parse(target, model, pixels)
     if not isinstance(target, Target):
         return logit(target)
     if isinstance(target, Hidden):
-        model.layer_graph(pixels).call(target.place)  # refuses layers and calls that do not exist
+        model.layer_graph(pixels).call(target.place)  # raises if the layer or call does not exist
         return target
     if isinstance(target, Named):
-        return _asked(target.text, model, pixels)
+        return _resolved(target.text, model, pixels)
     if isinstance(target, Sum):
         return combined(
             (weight * w, term)
-            for weight, one in target.parts
-            for w, term in terms(_asked(one, model, pixels))
+            for weight, part in target.parts
+            for w, term in terms(_resolved(part, model, pixels))
         )
     return target

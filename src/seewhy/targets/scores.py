@@ -1,10 +1,11 @@
-"""The explained number of each picture, as a function of what a forward puts out.
+"""The explained score of each picture, as a function of the network's outputs.
 
     score = sum over classes k of w_k * logit_k     for classes
     score = f(activation of a hidden layer)         for units and directions
 
-`watching` keeps those activations in the graph while the network runs, `resolve` turns questions
-into a `Score`, and `Score.of` is differentiable, on the recorded pixels and on any others.
+`watching` makes hooks that keep those activations, with their graph, while the network runs.
+`resolve` turns the targets of a batch into a `Score`. `Score.of` is differentiable and applies to
+the outputs for the recorded pixels or for any others.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,14 +30,14 @@ from seewhy.targets.terms import Hidden, Logit, Predicted, Target, terms, writte
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a forward puts out: logits, and the activations that were watched."""
+    """The outputs of a forward pass: the logits, and the watched activations."""
 
     logits: Float[Tensor, "pictures classes"]
     activations: Mapping[Address, Tensor]
     layer_graph: LayerGraph | None
 
     def maps(self, place: Address) -> Float[Tensor, "pictures channels h w"]:
-        """The activation as maps; what has no rows and columns becomes one row."""
+        """Return the activation as maps; one without rows and columns becomes a single row."""
         activation = self.activations.get(place)
         if self.layer_graph is None or activation is None or len(activation) != len(self.logits):
             raise SeewhyError(not_as_a_batch(str(place)))
@@ -47,12 +48,12 @@ class Outputs:
 class Score:
     """One score per picture.
 
-    - `target`: the index of the class that it is the logit of, -1 where it is something else.
-    - `labels`: what it is in words, where it is no class.
-    - `weights`: of each logit in it. - `hidden`: units and directions, and the weight of each
-    in every picture's score. - `weighted`: whether any logit is in it; known here, so that nobody
-    has to wait for a GPU to say so. - `kind`: what the network puts out,
-    see `seewhy.models.outputs`.
+    - `target`: the index of the class if the score is a single logit, else -1.
+    - `labels`: a description of the score if `target` is -1, else "".
+    - `weights`: the weight of each logit. - `hidden`: the terms on hidden layers, with their weight
+    in the score of each picture. - `weighted`: whether any weight of a logit is non-zero; stored,
+    so that no GPU synchronisation is needed. - `kind`: what the network puts out, one
+    of `seewhy.models.outputs.OUTPUTS`.
     """
 
     target: Int[Tensor, " batch"]
@@ -68,22 +69,22 @@ class Score:
         return self.kind in RAW
 
     def rows(self, pictures: Int[Tensor, " rows"]) -> "Score":
-        """The scores of these pictures, in this order; a picture may come up several times."""
+        """Return the scores of these pictures, in this order; pictures may be repeated."""
         return Score(
             target=self.target[pictures],
             labels=tuple(self.labels[i] for i in pictures.tolist()),
             weights=self.weights[pictures],
-            hidden=tuple((one, weights[pictures]) for one, weights in self.hidden),
+            hidden=tuple((term, weights[pictures]) for term, weights in self.hidden),
             weighted=self.weighted,
             kind=self.kind,
         )
 
     def probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
-        """As `of`, with probabilities for logits; a hidden unit's score is left as it is."""
+        """Return the scores with probabilities instead of logits; hidden terms are unchanged."""
         return self.of(replace(outputs, logits=probabilities_of(outputs.logits, self.kind)))
 
     def log_probability(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
-        """Of a class; what is no class has its score."""
+        """Return the log-probability where the target is a class, else the score."""
         if self.raw or not self.weighted:
             return self.of(outputs)
         logs = log_probabilities_of(outputs.logits, self.kind)
@@ -91,31 +92,31 @@ class Score:
         return torch.where(self.target >= 0, found, self.of(outputs))
 
     def of(self, outputs: Outputs) -> Float[Tensor, " pictures"]:
-        """The scores of the batch, or of several batches of it one after another."""
+        """Return the scores of the batch, or of several copies of the batch in a row."""
         times = len(outputs.logits) // len(self.target)
         parts = []
-        # A logit with no weight is left out, so that the score does not depend on it.
+        # Without weights, logits are left out, so that the score does not depend on them.
         if self.weighted:
             parts.append((self.weights.repeat(times, 1) * outputs.logits).sum(1))
-        for one, weights in self.hidden:
-            values = one.of(outputs.maps(one.place))
+        for term, weights in self.hidden:
+            values = term.of(outputs.maps(term.place))
             weights = weights.to(values).repeat(times)
-            # What is not asked about a picture is left out, also where it is not finite.
+            # A term of weight 0 adds 0 even if its value is NaN or infinite.
             parts.append(torch.where(weights != 0, weights * values, 0))
         return sum(parts[1:], parts[0])
 
     def independent_of(self, place: str) -> str:
-        """What to say where no picture's score depends on what lies at `place`."""
+        """Return the error message if no picture's score depends on the activation at `place`."""
         if not self.hidden:
             return f"the explained score does not depend on {place}"
-        named = ", ".join(str(one) for one, _ in self.hidden)
+        named = ", ".join(str(term) for term, _ in self.hidden)
         return f"{named} does not depend on {place}; name a shallower layer (layer=, or --layer)"
 
 
 def resolve(question: Sequence[Target], logits: Tensor, model: Model) -> Score:
-    """What is asked about each picture as a `Score`.
+    """Return the targets of the pictures as a `Score`.
 
-    Raises SeewhyError for a class that does not exist, and for a sum that is zero.
+    Raises SeewhyError for a class that does not exist, and for a sum whose terms cancel.
     """
     batch, classes = logits.shape
     wide = torch.promote_types(logits.dtype, torch.float32)
@@ -154,9 +155,9 @@ def watching(
     found: dict[Address, Tensor],
     unrecorded: Callable[[], AbstractContextManager],
 ) -> dict[str, OutputHook]:
-    """Visitors that put the activations at `places` into `found`, as parts of the graph.
+    """Return hooks that store the activations at `places` in `found`, with their graph.
 
-    The network has no part in that, so it is done inside `unrecorded()`.
+    The copies are not operations of the network, so they are made inside `unrecorded()`.
     """
     calls = {place: layer_graph.call(place) for place in places}
 
@@ -165,7 +166,7 @@ def watching(
             for place in places:
                 if place.layer == layer and calls[place] == call:
                     with unrecorded():
-                        found[place] = tensor.clone()  # what follows may write into the tensor
+                        found[place] = tensor.clone()  # later operations may overwrite it
 
         return hook
 
@@ -173,7 +174,7 @@ def watching(
 
 
 def _index(term: Target, best: int, count: int, model: Model) -> int:
-    """The class whose logit the term is, of `count`; `best` is the most probable one."""
+    """Return the class index of the term, of `count`; `best` is the most probable class."""
     return best if isinstance(term, Predicted) else model.class_index(_named(term), count)
 
 
@@ -183,7 +184,7 @@ def _named(term: Target) -> int | str:
 
 
 def _label(parts: Sequence[tuple[float, Target]], best: int, count: int, model: Model) -> str:
-    """The sum in words, "dog − cat", "0.5 dog + layer3:17"; of a class's synonyms the first."""
+    """Describe the sum, as in "0.5 dog + layer3:17", with the first synonym of each class."""
     named = [
         (weight, str(term))
         if isinstance(term, Hidden)

@@ -1,6 +1,6 @@
-"""What can be explained, visualised or edited towards: terms, and their weighted sums.
+"""Targets, which can be explained, visualised or edited towards: terms and their weighted sums.
 
-    logit("tabby"), logit(281)          the logit of a class; None is the most probable one
+    logit("tabby"), logit(281)          the logit of a class; None is the most probable class
     unit("layer3:17")                   a channel, summed over its rows and columns
     unit("layer3:17@4,5"), "fc1:12"     one cell of a channel; a unit of a vector
     region("layer3:17", (2, 5), (0, 4)) rows 2 to 4 and columns 0 to 3 of a channel
@@ -9,10 +9,10 @@
     0.5 * logit("dog") - unit("layer3:17")
     each("tabby", "layer3:17")          several targets for every picture, from one forward pass
 
-A target prints itself the way it can be written as text, "0.5 dog − layer3:17" (see
-`targets.parsing`), but for masks and directions, which have no text form. Equal terms of a sum are
-added up, so that a + b - b is a. Prefix tokens of transformers (class, registers) have no row and
-column and are not in the sums.
+The string of a target, such as "0.5 dog − layer3:17", can be parsed again (see `targets.parsing`),
+except for masks and directions, which have no text form. The weights of equal terms are added, so
+that a + b - b is a. Sums over rows and columns exclude the prefix tokens of transformers (class
+token, registers), which have no row and column.
 """
 
 import math
@@ -32,15 +32,15 @@ from torch import Tensor
 from seewhy.errors import SeewhyError
 from seewhy.models.addresses import Address
 
-# A name that starts like a weight, a sign or a quotation, holds a sign between spaces, or reads as
-# a channel's address or as the text of another target.
+# A name that starts like a weight, a sign or a quotation, contains a sign between spaces, or could
+# be parsed as the address of a channel or as another target.
 _UNCLEAR = re.compile(
     r"""^[-+−.\d'"]|\s[-+−*]\s|:\d+(@.*)?$|^class \d+$|^predicted class$|^\s|\s$"""
 )
 
 
 class Target:
-    """A differentiable score of one picture; targets add up and can be weighted."""
+    """A differentiable score of one picture; targets can be added and weighted."""
 
     def __add__(self, other: "Target | str") -> "Target":
         return combined((*terms(self), *terms(operand(other))))
@@ -72,15 +72,15 @@ class Target:
 
 
 class Hidden(Target):
-    """A score of a hidden layer's activation: subclass it for a kind of term of your own."""
+    """A score of a hidden layer's activation; subclass it to define a new kind of term."""
 
-    place: Address  # the layer, with the call of it that is meant, if one is named
+    place: Address  # the layer, with its call if one is specified
 
     def __str__(self) -> str:
         return f"{type(self).__name__.lower()} of {self.place}"
 
     def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
-        """The score of each picture, given the layer's activation as maps; differentiable."""
+        """Return the score of each picture, differentiable, from the layer's activation as maps."""
         raise NotImplementedError
 
 
@@ -104,7 +104,7 @@ class Logit(Target):
 
 @dataclass(frozen=True)
 class Named(Target):
-    """A class or a unit by its text; which of the two, the model says."""
+    """A class or a unit given as text, which is parsed once the model is known."""
 
     text: str
 
@@ -115,7 +115,7 @@ class Named(Target):
 
 @dataclass(frozen=True)
 class Unit(Hidden):
-    """A channel of a layer, summed over its rows and columns, or one cell or a region of it."""
+    """A channel of a layer, summed over its rows and columns, or a cell or region of a channel."""
 
     address: Address
     rows: tuple[int, int] | None = None
@@ -123,7 +123,7 @@ class Unit(Hidden):
 
     @property
     def place(self) -> Address:  # type: ignore[override]
-        """The layer, with the call of it that is meant, if one is named."""
+        """The layer, with its call if one is specified."""
         return Address(self.address.layer, self.address.call)
 
     def __str__(self) -> str:
@@ -133,7 +133,7 @@ class Unit(Hidden):
         return f"{self.address}@{top}:{bottom},{left}:{right}"
 
     def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
-        """The unit's score, given its layer's activation as maps."""
+        """Return the unit's score of each picture from its layer's activation as maps."""
         channels, height, width = maps.shape[1:]
         channel, position = self.address.channel or 0, self.address.position
         if channel >= channels:
@@ -158,30 +158,32 @@ class Masked(Hidden):
 
     @property
     def place(self) -> Address:  # type: ignore[override]
-        """The layer, with the call of it that is meant, if one is named."""
+        """The layer, with its call if one is specified."""
         return self.unit.place
 
     def __str__(self) -> str:
         return f"{self.unit} under a mask of {float(self.mask.mean()):.0%}"
 
     def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
-        """The score, given the layer's activation as maps; a cell counts as far as it is covered.
+        """Return the score of each picture; cells are weighted by how much the mask covers them.
 
-        Raises SeewhyError where the layer has no rows and columns.
+        Raises SeewhyError if the layer has no rows and columns.
         """
         if maps.shape[-2:] == (1, 1):
-            raise SeewhyError(f"{self}: {self.place} has no rows and columns")
+            raise SeewhyError(
+                f"{self}: {self.place} has no rows and columns; name a layer that has them"
+            )
         maps = _wide(maps)
         height, width = maps.shape[-2:]
         cells = F.adaptive_avg_pool2d(self.mask.to(maps)[None], (height, width))
         channel = self.unit.address.channel or 0
-        self.unit.of(maps)  # refuses a channel that does not exist
+        self.unit.of(maps)  # raises if the channel does not exist
         return (cells * maps[:, channel]).sum((1, 2))
 
 
 @dataclass(frozen=True)
 class Direction(Hidden):
-    """The sum over rows and columns of <activation, vector>, over a layer's channels."""
+    """The dot product of a layer's channels with a vector, summed over rows and columns."""
 
     place: Address
     vector: tuple[float, ...]
@@ -191,12 +193,12 @@ class Direction(Hidden):
         return self.name or f"direction in {self.place}"
 
     def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
-        """The direction's score, given the layer's activation as maps."""
+        """Return the direction's score of each picture from its layer's activation as maps."""
         maps = _wide(maps)
         if len(self.vector) != maps.shape[1]:
             raise SeewhyError(
-                f"{self}: {self.place} has {maps.shape[1]} channels, the vector {len(self.vector)} "
-                "numbers; give one for each channel"
+                f"{self}: {self.place} has {maps.shape[1]} channels, but the vector has "
+                f"{len(self.vector)} numbers; give one number for each channel"
             )
         return torch.einsum("bchw,c->b", maps, maps.new_tensor(self.vector))
 
@@ -224,15 +226,15 @@ TargetLike = (
 
 
 def terms(target: Target) -> tuple[tuple[float, Target], ...]:
-    """The target as (weight, term), none of which is a sum."""
+    """Return the (weight, term) pairs of the target; no term is itself a sum."""
     return target.parts if isinstance(target, Sum) else ((1.0, target),)
 
 
 def combined(parts: Iterable[tuple[float, Target]]) -> Target:
-    """The weighted sum of the parts, each term once; the term itself where it is the only one.
+    """Return the weighted sum of the parts, equal terms added; a lone term of weight 1 stays one.
 
-    Terms whose weights cancel are left out, unless none would be left: a score of zero is refused
-    when it is asked about, by name.
+    Terms whose weights cancel are removed, unless all do: `targets.scores` then raises an error
+    that names them.
     """
     parts = tuple(parts)
     weights: dict[Target, float] = {}
@@ -245,14 +247,14 @@ def combined(parts: Iterable[tuple[float, Target]]) -> Target:
 
 
 def logit(of_class: int | str) -> Logit:
-    """The logit of a class, given by index or name."""
+    """Return the logit of a class, given by index or name."""
     if isinstance(of_class, bool) or not isinstance(of_class, str | int | np.integer):
-        raise SeewhyError(f"a class is an index or a name, not {of_class!r}")
+        raise SeewhyError(f"a class must be an index or a name, not {of_class!r}")
     return Logit(of_class if isinstance(of_class, str) else int(of_class))
 
 
 def unit(address: str) -> Unit:
-    """A channel such as "layer3:17", or one cell of it, "layer3:17@4,5"."""
+    """Return a channel such as "layer3:17", or a cell of a channel such as "layer3:17@4,5"."""
     place = Address.parse(address)
     if place.channel is None:
         raise SeewhyError(f"{place} is a whole layer; name a channel, such as {place.layer}:0")
@@ -272,76 +274,78 @@ def region(
     rows: Sequence[int] | Tensor | np.ndarray,
     columns: Sequence[int] | None = None,
 ) -> Unit | Masked:
-    """The sum of a channel over a region.
+    """Return the sum of a channel over a region.
 
-    - `rows`, `columns`: of the layer's grid; (2, 5) are rows 2, 3 and 4.
-    - or one mask (rows x columns, booleans or 0 to 1) of any size, which is laid over the picture
-      as the model sees it: each cell of the layer counts as far as the mask covers it.
+    - `rows`, `columns`: ranges on the layer's grid; (2, 5) means rows 2, 3 and 4.
+    - or one mask (rows x columns, booleans or 0 to 1) of any size, which covers the picture as the
+      model sees it: each cell of the layer is weighted by how much the mask covers it.
 
-    Raises SeewhyError for an address that is no channel, and for an empty range or mask.
+    Raises SeewhyError if the address is not a channel, and for an empty range or mask.
     """
     place = unit(address).address
     if place.position is not None:
-        raise SeewhyError(f"a region is one of a whole channel; leave @ out of {place}")
+        raise SeewhyError(f"a region must be of a whole channel, not {place}; leave @ out")
     if columns is None:
         return Masked(Unit(place), _mask(rows))
     return Unit(place, rows=_range(rows, "rows"), columns=_range(columns, "columns"))
 
 
 def total(*classes: int | str | Target, weights: Sequence[float] | None = None) -> Target:
-    """The sum of several classes and units, or their weighted sum.
+    """Return the sum, or the weighted sum, of several classes and units.
 
-    Raises SeewhyError for no class at all, and for weights that are not one number for each.
+    Raises SeewhyError without classes, and unless there is one weight for each.
     """
     if not classes:
         raise SeewhyError("total() needs at least one class, such as total('dog', 'cat')")
-    given = _numbers([1.0] * len(classes) if weights is None else weights, "the weights of total()")
-    if len(given) != len(classes):
-        raise SeewhyError(f"total() has {len(classes)} classes and {len(given)} weights")
+    factors = _numbers([1.0] * len(classes) if weights is None else weights, "weights of total()")
+    if len(factors) != len(classes):
+        raise SeewhyError(
+            f"total() has {len(classes)} classes and {len(factors)} weights; give as many of each"
+        )
     return combined(
-        (weight * w, term)
-        for weight, one in zip(given, classes, strict=True)
-        for w, term in terms(_as_target(one))
+        (factor * w, term)
+        for factor, each_class in zip(factors, classes, strict=True)
+        for w, term in terms(_as_target(each_class))
     )
 
 
 def difference(one: int | str | Target, other: int | str | Target) -> Target:
-    """One target less another: why this class rather than that?"""
+    """Return one target minus another: why this class rather than that?"""
     return total(one, other, weights=(1.0, -1.0))
 
 
 def direction(
     layer: str, vector: Sequence[float] | Tensor | np.ndarray, name: str = ""
 ) -> Direction:
-    """The sum over rows and columns of <activation, vector>.
+    """Return the dot product of a layer's channels with a vector, summed over rows and columns.
 
     - `layer`: its name, with `#call` for one call of a layer that runs several times.
-    - `vector`: a number for each channel of the layer. - `name`: what to call it in results.
+    - `vector`: one number for each channel of the layer. - `name`: its name in results.
 
-    Raises SeewhyError for a vector that is not a row of finite numbers.
+    Raises SeewhyError unless the vector is a sequence of finite numbers.
     """
     place = Address.parse(layer)
     if place.channel is not None or place.position is not None:
-        raise SeewhyError(f"a direction is one of a whole layer; write {place.layer}, not {place}")
-    return Direction(place, _numbers(vector, "the vector of direction()"), name)
+        raise SeewhyError(f"a direction must be of a whole layer: {place.layer}, not {place}")
+    return Direction(place, _numbers(vector, "vector of direction()"), name)
 
 
 def each(*targets: Any) -> MultiTarget:
-    """Several targets for every picture, answered from one forward pass.
+    """Return several targets for every picture, which share one forward pass.
 
-    The explanation has an entry for each target and picture, target by target. None asks about the
-    most probable class. A method that finds its layer for itself reads one for all targets: the
-    deepest that they all depend on.
+    The explanation has one entry for each target and picture, target by target. None means the most
+    probable class. A method that chooses its layer itself uses the same one for all targets: the
+    deepest layer that they all depend on.
     """
     if not targets:
         raise SeewhyError("each() needs at least one target, such as each('dog', 'layer3:17')")
     if any(isinstance(target, MultiTarget) for target in targets):
-        raise SeewhyError("each() within each(); put all targets into one")
+        raise SeewhyError("each() cannot contain each(); put all targets into one call")
     return MultiTarget(targets)
 
 
 def written(parts: Sequence[tuple[float, str]]) -> str:
-    """A sum as it is written: "dog − cat", "dog + 0.5 layer3:17"."""
+    """Return a sum as text: "dog − cat", "dog + 0.5 layer3:17"."""
     texts = []
     for weight, name in parts:
         factor = "" if abs(weight) == 1 else f"{_shortest(abs(weight))} "
@@ -350,7 +354,7 @@ def written(parts: Sequence[tuple[float, str]]) -> str:
 
 
 def quoted(name: str) -> str:
-    """In quotation marks where the name alone could be read as something else."""
+    """Return the name, in quotation marks if it could otherwise be parsed as something else."""
     if not _UNCLEAR.search(name):
         return name
     mark = '"' if "'" in name else "'"
@@ -358,47 +362,47 @@ def quoted(name: str) -> str:
 
 
 def operand(value: Any) -> Target:
-    """What is added to a target."""
+    """Return a target or a text as the operand of a sum of targets."""
     if isinstance(value, Target):
         return value
     if isinstance(value, str):
         return Named(value)
-    raise SeewhyError(f"a target is added to a target; write logit({value!r}), not {value!r}")
+    raise SeewhyError(f"only targets can be added; write logit({value!r}), not {value!r}")
 
 
 def _weight(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise SeewhyError(f"a target is multiplied by a finite number, not by {value!r}")
+        raise SeewhyError(f"the factor of a target must be a finite number, not {value!r}")
     return float(value)
 
 
 def _shortest(number: float) -> str:
-    """The shortest decimal that reads back as the same number: 0.5, 2, 1e-07."""
+    """Return the shortest decimal that parses to the same number: 0.5, 2, 1e-07."""
     short = f"{number:g}"
     return short if float(short) == number else repr(number)
 
 
 def _range(ends: Any, name: str) -> tuple[int, int]:
-    """A first row or column, and the one after the last."""
+    """Return a range of rows or columns as (first, last + 1)."""
     try:
         first, end = (operator.index(n) for n in ends)
     except (TypeError, ValueError):
-        raise SeewhyError(f"{name} are two whole numbers, such as (2, 5), not {ends!r}") from None
+        raise SeewhyError(f"{name} must be two integers such as (2, 5), not {ends!r}") from None
     if not 0 <= first < end:
-        raise SeewhyError(f"{name} go from a number to a larger one, not from {first} to {end}")
+        raise SeewhyError(f"{name} must be two increasing integers from 0, not {first} and {end}")
     return first, end
 
 
 def _mask(values: Any) -> Float[Tensor, "h w"]:
-    """A mask as float64; refused where it is no mask, or hides everything."""
+    """Return the mask as float64; raise if it is not a mask, or is zero everywhere."""
     if not isinstance(values, Tensor | np.ndarray):
-        raise SeewhyError("region() takes rows and columns, or one mask as a tensor or an array")
+        raise SeewhyError("region() takes rows and columns, or one mask as a tensor or array")
     mask = torch.as_tensor(values).detach().cpu()
     if mask.ndim != 2 or mask.is_complex():
-        raise SeewhyError(f"a mask has rows and columns, not the shape {tuple(mask.shape)}")
+        raise SeewhyError(f"a mask must have rows and columns, not the shape {tuple(mask.shape)}")
     mask = mask.double()
     if not (mask.isfinite().all() and mask.min() >= 0 and mask.max() <= 1 and mask.any()):
-        raise SeewhyError("a mask is made of numbers from 0 to 1, not all of them 0")
+        raise SeewhyError("a mask must contain numbers from 0 to 1, not all of them 0")
     return mask
 
 
@@ -413,16 +417,17 @@ def _as_target(value: Any) -> Target:
 
 
 def _numbers(values: Any, what: str) -> tuple[float, ...]:
-    """Finite numbers, of which not all are zero."""
+    """Return a tuple of finite numbers; raise if they are not, or are all zero."""
     try:
-        found = tuple(float(v) for v in (values.tolist() if hasattr(values, "tolist") else values))
+        listed = values.tolist() if hasattr(values, "tolist") else values
+        numbers = tuple(float(value) for value in listed)
     except (TypeError, ValueError):
-        raise SeewhyError(f"{what} must be a row of numbers") from None
-    if not all(map(math.isfinite, found)) or not any(found):
+        raise SeewhyError(f"{what} must be a sequence of numbers") from None
+    if not all(map(math.isfinite, numbers)) or not any(numbers):
         raise SeewhyError(f"{what} must be finite numbers, not all of them zero")
-    return found
+    return numbers
 
 
 def _wide(values: Tensor) -> Tensor:
-    """In at least float32: sums of half precision lose what they are about."""
+    """Return the values in at least float32: sums in half precision lose accuracy."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,13 +1,13 @@
 """Exact inference on pictures that were edited in a small region.
 
-Occlusion covers a window of a picture hundreds of times. What the window does not reach, layer by
-layer, is what it was; only the rest has to be computed:
+Occlusion hides hundreds of windows of a picture in turn. In each layer, only the region that the
+window affects has to be computed again:
 
     incremental = Incremental(net)
     logits = incremental(picture, patches, top, left)
 
-An unmodified network runs on a tensor that looks like the batch of edited pictures, and holds the
-activations of the picture with a tile for each copy, where that differs.
+The network is unmodified; it runs on a tensor that looks like the batch of edited pictures, but
+stores the activations of the original picture and, for each copy, a tile where they differ.
 """
 
 from seewhy.engine.incremental.local import NotLocal

@@ -1,4 +1,4 @@
-"""Functions that treat each cell by itself, whether channel by channel or all of its channels."""
+"""Functions that treat each cell separately: elementwise, or across the channels of the cell."""
 
 from collections.abc import Callable
 from functools import cache
@@ -20,7 +20,7 @@ from seewhy.engine.incremental.local import (
 )
 from seewhy.engine.incremental.tiles import Spans, cut
 
-# Names in any of torch's namespaces, also with the underscore of those that work in place.
+# Names in any namespace of torch; in-place variants, which end in an underscore, are added below.
 _NAMES = (
     *("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "gelu", "silu", "mish", "elu"),
     *("selu", "celu", "leaky_relu", "sigmoid", "tanh", "softplus", "softsign", "logsigmoid"),
@@ -41,9 +41,9 @@ _DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout)
 
 
 def elementwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """A function of local tensors, of numbers, and of constants that may differ from cell to cell.
+    """Apply an elementwise function of local tensors, numbers and constants of any broadcast shape.
 
-    In place, the first argument takes over the outcome; its tiles may grow by that.
+    If it works in place, the first argument takes over the result; its tiles may become larger.
     """
     xs = list(found((args, kwargs)))
     x, in_place = xs[0], _works_in_place(func, args, kwargs)
@@ -57,41 +57,41 @@ def elementwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
     except _Differs:
         return NotImplemented
     if in_place and x.has_relatives():
-        raise NotLocal(f"{func} writes into a tensor that is in use under another name")
-    on_base = exchanged((args, kwargs), lambda one: one.base)
+        raise NotLocal(f"{func} writes into a tensor that other tensors share")
+    on_base = exchanged((args, kwargs), lambda local: local.base)
     base = x.run.once(_apply_to_copy if in_place else apply, func, *on_base)
-    if not isinstance(base, Tensor):  # `where` of a condition alone says at which places it holds
+    if not isinstance(base, Tensor):  # `where` with only a condition returns indices
         return NotImplemented
     tiles = apply(func, *on_tiles)
     return x.write(base, tiles, spans) if in_place else x.made(base, tiles, spans=spans)
 
 
 class _Differs(Exception):
-    """A tensor says something else of each copy, on the whole map."""
+    """Raised if a plain tensor differs between copies, or does not broadcast over the map."""
 
 
 def _on_tiles(value: Any, x: Local, spans: Spans) -> Any:
-    """The nested arguments as they are on the spans."""
+    """Return the nested arguments restricted to the spans."""
     if isinstance(value, Local):
         return value.on(spans)
     if isinstance(value, Tensor):
         return _constant_on(value, x, spans)
     if isinstance(value, dict):
-        return {key: _on_tiles(one, x, spans) for key, one in value.items()}
+        return {key: _on_tiles(item, x, spans) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(_on_tiles(one, x, spans) for one in value)
+        return type(value)(_on_tiles(item, x, spans) for item in value)
     return value
 
 
 def _constant_on(constant: Tensor, x: Local, spans: Spans) -> Tensor:
-    """What broadcasts against the tiles as the constant does against whole maps."""
+    """Return what broadcasts to the tiles as the constant broadcasts to whole maps."""
     shape = (1,) * (x.ndim - constant.ndim) + tuple(constant.shape)
-    over = shape[x.axis : x.axis + 2]
+    cells = shape[x.axis : x.axis + 2]
     if len(shape) > x.ndim or shape[0] != 1:
         raise _Differs
-    if over == (1, 1):
+    if cells == (1, 1):
         return constant
-    if over != tuple(x.base.shape[x.axis : x.axis + 2]):
+    if cells != tuple(x.base.shape[x.axis : x.axis + 2]):
         raise _Differs
     return cut(constant.reshape(shape), x.axis, spans)
 
@@ -120,7 +120,7 @@ def _position_of_inplace(func: Callable) -> int | None:
 def dropout(
     func: Callable, x: Any, p: float = 0.5, training: bool | None = None, *rest: Any, **kwargs: Any
 ) -> Any:
-    """Nothing, in evaluation mode."""
+    """Return `x` in evaluation mode."""
     if training is None:
         training = signature(func).parameters["training"].default
     return NotImplemented if training or not isinstance(x, Local) else x
@@ -131,7 +131,7 @@ def batch_norm(
     weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
     *rest: Any, **kwargs: Any,
 ) -> Any:  # fmt: skip
-    """With running statistics, which are constants."""
+    """Normalise with running statistics, which are constants."""
     if training or running_mean is None:
         return NotImplemented
     return channels_first(
@@ -140,25 +140,25 @@ def batch_norm(
 
 
 def channels_first(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """A function of the channels of each cell, in maps whose second axis they are."""
+    """Apply a function of the channels of each cell, with channels as the second axis."""
     if not isinstance(x, Local) or x.axis != 2:
         return NotImplemented
     return _of_channels(func, x, args, kwargs)
 
 
 def channels_last(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """A function of the channels of each cell, in maps whose last axis they are."""
+    """Apply a function of the channels of each cell, with channels as the last axis."""
     if not isinstance(x, Local) or x.axis != x.ndim - 3:
         return NotImplemented
     return _of_channels(func, x, args, kwargs)
 
 
 def layer_norm(func: Callable, x: Any, normalized_shape: Any, *args: Any, **kwargs: Any) -> Any:
-    """Over the channels, where they are the last axis and the only one to be normalised."""
-    over = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    if len(over) != 1:
+    """Normalise over the channels, if they are the last axis and the only normalised one."""
+    shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    if len(shape) != 1:
         return NotImplemented
-    return channels_last(func, x, over, *args, **kwargs)
+    return channels_last(func, x, shape, *args, **kwargs)
 
 
 def _of_channels(func: Callable, x: Local, args: tuple, kwargs: dict) -> Any:
@@ -169,10 +169,10 @@ def _of_channels(func: Callable, x: Local, args: tuple, kwargs: dict) -> Any:
 
 
 def _everywhere(names: tuple[str, ...]) -> list[Callable]:
-    """The functions of these names, and those that work in place."""
+    """Return the functions of these names and their in-place variants, from all namespaces."""
     both = [*names, *(f"{name}_" for name in names if not name.endswith("_"))]
-    return [getattr(home, name) for home in (torch, Tensor, F) for name in both
-            if hasattr(home, name)]  # fmt: skip
+    return [getattr(namespace, name) for namespace in (torch, Tensor, F) for name in both
+            if hasattr(namespace, name)]  # fmt: skip
 
 
 ELEMENTWISE: dict[Callable, Callable] = {

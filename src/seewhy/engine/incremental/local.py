@@ -1,4 +1,4 @@
-"""A batch of activations that differ from one another in a tile each."""
+"""A batch of activations that equal one map except in one tile each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from torch import Tensor
 from seewhy.engine.incremental.once import Once
 from seewhy.engine.incremental.tiles import Spans, cut, paste
 
-# Properties that hand out values.
+# Properties that return values.
 _VALUES = {"T", "mT", "H", "mH", "real", "imag", "data"}
-# Functions that ask about a tensor and not about its values.
-_QUESTIONS = {
+# Functions that return a tensor's metadata, not its values.
+_METADATA = {
     *("size", "dim", "ndimension", "stride", "numel", "nelement", "is_contiguous", "__len__"),
     *("is_floating_point", "is_complex", "element_size", "get_device", "storage_offset"),
     *("is_inference", "__hash__"),
@@ -23,15 +23,15 @@ _QUESTIONS = {
 
 
 class NotLocal(Exception):
-    """The network does something that cannot be followed region by region."""
+    """Raised if the network does something that cannot be computed region by region."""
 
 
 @dataclass
 class Run:
-    """What the activations of one run have in common.
+    """The state that the activations of one run share.
 
-    - `followed`: each function that was followed region by region, with the share of the map that
-    was computed, or that met a local activation and was computed on whole maps, with a 1.
+    - `followed`: functions that computed a region, with its share of the map, and functions that
+    are not local and computed whole maps, with a share of 1.
     """
 
     functions: Mapping[Callable, Callable]
@@ -40,7 +40,7 @@ class Run:
     followed: list[tuple[str, float]] = field(default_factory=list)
 
     def pays(self, function: Callable, spans: Spans) -> bool:
-        """Whether to go on locally where a function has to compute these spans."""
+        """Return whether computing these spans locally is worthwhile; if so, note the function."""
         rows, columns = spans
         share = rows.size * columns.size / (rows.length * columns.length)
         if share <= self.dense_share:
@@ -48,19 +48,19 @@ class Run:
         return share <= self.dense_share
 
     def note(self, function: Callable, share: float) -> None:
-        """Write down what was computed."""
+        """Append a function and its computed share to `followed`."""
         self.followed.append((getattr(function, "__name__", str(function)), share))
 
 
 class Local(Tensor):
-    """What looks like a batch of maps, and is one map with a tile per copy that differs from it.
+    """A tensor that looks like a batch of maps, stored as one map and, for each copy, a tile.
 
-    - `base`: the map of the picture without any edit, with a batch of one; never written into.
-    - `tiles`: at `spans` of the axes `axis` and `axis + 1`, what the maps of the copies are there.
-    - `spans` is None once the maps had to be computed whole; then `tiles` are the whole maps.
+    - `base`: the map of the unedited picture, with a batch of one; never written into.
+    - `tiles`: the values of the copies' maps at `spans` of the axes `axis` and `axis + 1`.
+    - `spans`: None once the maps had to be computed whole; then `tiles` are the whole maps.
 
-    Functions that are in `run.functions` work on base and tiles. Any other one gets whole maps;
-    what it then writes into them, or into a view of them, this tensor shows as well.
+    Functions in `run.functions` work on base and tiles. Any other function gets whole maps; what it
+    writes into them, or into a view of them, is visible in this tensor too.
     """
 
     base: Tensor
@@ -68,7 +68,7 @@ class Local(Tensor):
     axis: int
     spans: Spans | None
     run: Run
-    _relatives: list[ref]  # to all that stand for the same values, this one too
+    _relatives: list[ref]  # all tensors that share these values, including this one
 
     @staticmethod
     def __new__(
@@ -79,7 +79,7 @@ class Local(Tensor):
         spans: Spans,
         run: Run,
     ) -> "Local":
-        """Of the type of the tiles, and as large as the whole maps of all copies."""
+        """Create a tensor with the dtype of the tiles and the shape of all copies' whole maps."""
         shape = (len(tiles), *base.shape[1:])
         strides = (base[0].numel(), *base.stride()[1:])
         self = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
@@ -90,33 +90,33 @@ class Local(Tensor):
         return self
 
     def __init__(self, *args: Any) -> None:
-        """All is done in `__new__`."""
+        """Do nothing; `__new__` does all."""
 
     @classmethod
     def __torch_function__(
         cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _only_asks(func):
+        if _reads_metadata(func):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        met = list(found((args, kwargs)))
-        local = [x for x in met if x.spans is not None]
+        operands = list(found((args, kwargs)))
+        local = [x for x in operands if x.spans is not None]
         if local:
             handler = local[0].run.functions.get(func)
             if handler is not None and args and "out" not in kwargs:
-                settled = exchanged((args, kwargs), _tiles_if_whole)
-                result = handler(func, *settled[0], **settled[1])
+                new_args, new_kwargs = exchanged((args, kwargs), _tiles_if_whole)
+                result = handler(func, *new_args, **new_kwargs)
                 if result is not NotImplemented:
                     return result
             local[0].run.note(func, 1.0)
-        return _on_whole_maps(func, met, args, kwargs)
+        return _on_whole_maps(func, operands, args, kwargs)
 
     @classmethod
     def __torch_dispatch__(
         cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        raise NotLocal(f"{func} was called past torch's functions")
+        raise NotLocal(f"{func} was called without going through torch's Python functions")
 
     def __repr__(self, *, tensor_contents: object = None) -> str:
         return f"Local(shape={tuple(self.shape)}, tiles={tuple(self.tiles.shape)})"
@@ -124,7 +124,7 @@ class Local(Tensor):
     def made(
         self, base: Tensor, tiles: Tensor, axis: int | None = None, spans: Spans | None = None
     ) -> "Local":
-        """What a function makes of this one, where it stays local."""
+        """Return the local result of a function of this tensor."""
         if base is self.base and tiles is self.tiles:
             return self
         axis = self.axis if axis is None else axis
@@ -136,12 +136,12 @@ class Local(Tensor):
 
     @property
     def region(self) -> Spans:
-        """The spans, where they are known to be there."""
+        """The spans, which must not be None."""
         assert self.spans is not None
         return self.spans
 
     def alike(self, other: "Local") -> bool:
-        """Whether they are maps of one size, laid out alike."""
+        """Return whether both are maps of the same size and layout."""
         return (
             (self.axis, self.ndim) == (other.axis, other.ndim)
             and len(self.tiles) == len(other.tiles)
@@ -149,7 +149,7 @@ class Local(Tensor):
         )
 
     def on(self, spans: Spans) -> Tensor:
-        """The tiles on larger spans; these very tiles where the spans are the same."""
+        """Return the tiles on larger spans; for equal spans the tiles themselves."""
         if all(one.key == other.key for one, other in zip(spans, self.region, strict=True)):
             return self.tiles
         region = cut(self.base, self.axis, spans)
@@ -157,7 +157,7 @@ class Local(Tensor):
         return region
 
     def whole(self) -> Tensor:
-        """The maps of all copies. From now on they are this tensor's tiles."""
+        """Return the whole maps of all copies, which become this tensor's tiles."""
         if self.spans is not None:
             maps = torch.cat([self.base] * len(self.tiles))
             rows, columns = self.spans
@@ -166,39 +166,39 @@ class Local(Tensor):
         return self.tiles
 
     def has_relatives(self) -> bool:
-        """Whether another local tensor that is in use stands for the same values."""
+        """Return whether another living local tensor shares these values."""
         return any(one() is not None and one() is not self for one in self._relatives)
 
     def write(self, base: Tensor, tiles: Tensor, spans: Spans) -> "Local":
-        """Take over what a function that works in place made of this one."""
+        """Take over the result of an in-place function."""
         self.base, self.tiles, self.spans = base, tiles, spans
         return self
 
 
 def found(value: Any) -> Iterator[Local]:
-    """The local tensors in nested arguments."""
+    """Yield the local tensors in nested arguments."""
     if isinstance(value, Local):
         yield value
     elif isinstance(value, dict):
         yield from found(tuple(value.values()))
     elif isinstance(value, tuple | list):
-        for one in value:
-            yield from found(one)
+        for item in value:
+            yield from found(item)
 
 
 def exchanged(value: Any, exchange: Callable[[Local], Any]) -> Any:
-    """The nested arguments with something else for each local tensor."""
+    """Return the nested arguments with each local tensor x replaced by `exchange(x)`."""
     if isinstance(value, Local):
         return exchange(value)
     if isinstance(value, dict):
-        return {key: exchanged(one, exchange) for key, one in value.items()}
+        return {key: exchanged(item, exchange) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(exchanged(one, exchange) for one in value)
+        return type(value)(exchanged(item, exchange) for item in value)
     return value
 
 
 def covering(xs: Sequence[Local]) -> Spans:
-    """The smallest spans on which all of them have tiles."""
+    """Return the smallest spans that cover the tiles of all of them."""
     rows, columns = xs[0].region
     for x in xs[1:]:
         rows, columns = rows.union(x.region[0]), columns.union(x.region[1])
@@ -206,12 +206,12 @@ def covering(xs: Sequence[Local]) -> Spans:
 
 
 def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
-    """The call, as something that `Once` can make."""
+    """Call the function; `Once` needs a named function with positional arguments."""
     return function(*args, **kwargs)
 
 
 def writes(function: Callable) -> bool:
-    """Whether the function's name says that it writes into its first argument."""
+    """Return whether the function, by its name, writes into its first argument."""
     name = getattr(function, "__name__", "")
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
 
@@ -220,14 +220,14 @@ def _tiles_if_whole(x: Local) -> Tensor:
     return x if x.spans is not None else x.tiles
 
 
-def _on_whole_maps(function: Callable, met: list[Local], args: tuple, kwargs: dict) -> Any:
-    """What the function says to plain tensors; it may write into them, or hand out views."""
+def _on_whole_maps(function: Callable, operands: list[Local], args: tuple, kwargs: dict) -> Any:
+    """Call the function on whole maps; it may write into them or return views of them."""
     args, kwargs = exchanged((args, kwargs), Local.whole)
     result = function(*args, **kwargs)
-    for x in met:
+    for x in operands:
         if x.has_relatives() and (writes(function) or _storage(x.tiles) in _storages(result)):
-            raise NotLocal(f"{function} shares whole maps with tensors that have tiles")
-    return next((x for x in met if x.tiles is result), result)
+            raise NotLocal(f"{function} writes into or returns maps that other tensors share")
+    return next((x for x in operands if x.tiles is result), result)
 
 
 def _storage(tensor: Tensor) -> int:
@@ -242,8 +242,9 @@ def _storages(result: Any) -> set[int]:
     return set()
 
 
-def _only_asks(function: Callable) -> bool:
+def _reads_metadata(function: Callable) -> bool:
+    """Return whether the function only reads a tensor's metadata."""
     name = getattr(function, "__name__", "")
     if name == "__get__":
         return getattr(getattr(function, "__self__", None), "__name__", "T") not in _VALUES
-    return name in _QUESTIONS
+    return name in _METADATA

@@ -1,4 +1,4 @@
-"""What does not depend on the edit is computed once."""
+"""Compute once what does not depend on the edit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class _Call:
 
 
 class Once:
-    """Makes calls, and does not repeat them in the next round.
+    """Makes calls, and reuses their results in the next round.
 
-    `once(function, *arguments)` calls the function. After `rewind()` the same calls in the same
-    order, with the same tensors unwritten since, return what they returned in the last round.
-    Results must not be written into. Arguments are positional, and functions have names: the
-    n-th call of a round is compared with the n-th of the last.
+    `once(function, *arguments)` calls the function. After `rewind()`, the same calls in the same
+    order, with the same unmodified tensors, return the results of the last round. The n-th call of
+    a round is compared with the n-th call of the last round, so functions must be named functions
+    and arguments positional. Results must not be written into.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Once:
         self._at = 0
 
     def __call__(self, function: Callable, *arguments: Any) -> Any:
-        """What the function returns; not to be written into."""
+        """Return the result of the call, which must not be written into."""
         at, self._at = self._at, self._at + 1
         versions = _versions(arguments)
         if at < len(self._calls):
@@ -61,7 +61,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _versions(value: Any) -> tuple[int, ...]:
-    """How often each tensor in the arguments was written into; inference tensors do not count."""
+    """Return how often each tensor was written into; inference tensors keep no such count."""
     if isinstance(value, Tensor):
         return () if value.is_inference() else (value._version,)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Sums over the whole map: of the base, and of what the tiles have more."""
+"""Sums over the whole map: the sum of the base plus the difference in the tiles."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +12,18 @@ from seewhy.engine.incremental.tiles import cut
 
 
 def total(func: Callable, x: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
-    """The mean or the sum over all rows and columns."""
+    """Compute the mean or the sum over all rows and columns."""
     if kwargs or not isinstance(x, Local) or isinstance(dim, int | None):
         return NotImplemented
-    over = [x.axis, x.axis + 1]
-    if sorted(one % x.ndim for one in dim) != over:
+    axes = [x.axis, x.axis + 1]
+    if sorted(axis % x.ndim for axis in dim) != axes:
         return NotImplemented
-    # A truth value cannot be taken from another, and an infinity not from the sum that it is in.
+    # Booleans cannot be subtracted, and a sum that contains an infinity cannot be corrected.
     if x.tiles.dtype == torch.bool or not x.run.once(_all_finite, x.base):
         return NotImplemented
     x.run.note(func, 0.0)
-    base = x.run.once(apply, func, (x.base, over, keepdim), {})
-    difference = (x.tiles - cut(x.base, x.axis, x.region)).sum(over, keepdim=keepdim)
+    base = x.run.once(apply, func, (x.base, axes, keepdim), {})
+    difference = (x.tiles - cut(x.base, x.axis, x.region)).sum(axes, keepdim=keepdim)
     rows, columns = x.region
     averaged = func in (torch.mean, Tensor.mean)
     return base + (difference / (rows.length * columns.length) if averaged else difference)
@@ -34,7 +34,7 @@ def _all_finite(base: Tensor) -> bool:
 
 
 def adaptive_average_pool(func: Callable, x: Any, output_size: Any) -> Any:
-    """To one cell, or to as many as there are."""
+    """Pool to a single cell, or to the same size."""
     if not isinstance(x, Local) or x.axis != x.ndim - 2:
         return NotImplemented
     sizes = [output_size] * 2 if isinstance(output_size, int) else list(output_size)

@@ -23,18 +23,18 @@ FUNCTIONS: dict[Callable, Callable] = {**ELEMENTWISE, **SLIDING, **SHAPING, **RE
 class Incremental:
     """Runs a network on locally edited copies of one picture.
 
-    - `net`: any function of a batch of pictures that treats each by itself, a network in
-    evaluation mode say. The network is unmodified; it runs on a tensor subclass that tracks edited
-    regions. A layer whose output changes only in a small region is computed in that region. Once
-    the region covers more than `dense_share` of the map, or an operation is not local, the whole
-    map is computed.
+    - `net`: any function of a batch of pictures that treats each picture independently, such as a
+    network in evaluation mode. The network is unmodified; it runs on a tensor subclass that tracks
+    edited regions. A layer whose output changes only in a small region is computed in that region.
+    Once the region covers more than `dense_share` of the map, or an operation is not local, the
+    whole map is computed.
     - `dense_share`: the largest share of a map, in (0, 1], that is computed as a region. It affects
     the time, not the result.
-    - `followed`: of the last call, the functions that met a region, in order, with the share of
-    the map that they computed.
+    - `followed`: functions of the last call, in order, with the share of the map that they
+    computed; 1 if an operation was not local.
 
-    What the network makes of the picture itself is kept for the next call with the same picture;
-    it takes about the memory of all activations of one picture. Gradients are not recorded.
+    All activations of the picture itself are kept in memory for the next call with the same
+    picture. Gradients are not recorded.
     """
 
     def __init__(self, net: Callable[[Tensor], Any], *, dense_share: float = 0.75):
@@ -51,14 +51,14 @@ class Incremental:
         top: Sequence[int] | Tensor,
         left: Sequence[int] | Tensor,
     ) -> Any:
-        """What the network says of the picture with each of the patches.
+        """Return the network's output for the picture with each of the patches.
 
-        The i-th copy of the picture has `patches[i]` from row `top[i]` and column `left[i]` on; it
-        has to lie inside. Like the network's output for all the copies in one batch, but for
-        rounding. Memory format and type are the picture's.
+        The i-th copy of the picture contains `patches[i]`, whose upper left corner is at row
+        `top[i]` and column `left[i]`; it must lie inside the picture. Up to rounding, the result is
+        the network's output for a batch of all copies. The picture sets dtype and memory format.
 
-        `NotLocal` if the network writes into maps, or past torch's functions, in a way that cannot
-        be followed.
+        Raises NotLocal if the network writes into maps, or bypasses torch's Python functions, in a
+        way that cannot be tracked.
         """
         spans = (
             _span(top, patches.shape[2], picture.shape[2]),
@@ -77,7 +77,7 @@ class Incremental:
             return _plain(result)
 
     def _kept(self, picture: Tensor) -> Tensor:
-        """The picture; the very tensor of the last call if it is the same one."""
+        """Return the picture, as the tensor of the last call if the pictures are equal."""
         kept = self._picture
         if (
             kept is None
@@ -104,7 +104,7 @@ def _is_channels_last(picture: Tensor) -> bool:
 
 
 def _plain(result: Any) -> Any:
-    """The network's output, with whole maps for those that still are local."""
+    """Return the network's output with each local tensor replaced by its whole maps."""
     if isinstance(result, Local):
         return result.whole()
     if isinstance(result, dict):
@@ -116,10 +116,10 @@ def _plain(result: Any) -> Any:
         return type(result)(*map(_plain, result))
     if isinstance(result, tuple | list):
         return type(result)(map(_plain, result))
-    local = {name: one for name, one in getattr(result, "__dict__", {}).items()
-             if isinstance(one, Local)}  # fmt: skip
+    local = {name: value for name, value in getattr(result, "__dict__", {}).items()
+             if isinstance(value, Local)}  # fmt: skip
     if local:
         result = copy(result)
-        for name, one in local.items():
-            setattr(result, name, one.whole())
+        for name, value in local.items():
+            setattr(result, name, value.whole())
     return result

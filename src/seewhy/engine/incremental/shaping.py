@@ -1,4 +1,4 @@
-"""Functions that rearrange channels and leave the cells where they are."""
+"""Functions that rearrange channels but not the cells of the map."""
 
 from collections.abc import Callable
 from math import prod
@@ -13,7 +13,7 @@ from seewhy.engine.incremental.tiles import Spans
 
 
 def cat(func: Callable, tensors: Any, dim: int = 0, **kwargs: Any) -> Any:
-    """Along any axis but those of the copies and of the cells."""
+    """Concatenate along any axis except those of the copies and of the cells."""
     xs = list(tensors)
     if kwargs or not all(isinstance(x, Local) and xs[0].alike(x) for x in xs):
         return NotImplemented
@@ -23,12 +23,12 @@ def cat(func: Callable, tensors: Any, dim: int = 0, **kwargs: Any) -> Any:
     spans = covering(xs)
     if not x.run.pays(func, spans):
         return NotImplemented
-    base = x.run.once(apply, func, ([one.base for one in xs], dim), {})
-    return x.made(base, func([one.on(spans) for one in xs], dim), spans=spans)
+    base = x.run.once(apply, func, ([each.base for each in xs], dim), {})
+    return x.made(base, func([each.on(spans) for each in xs], dim), spans=spans)
 
 
 def divided(func: Callable, x: Any, sections: Any = None, dim: int = 0, **kwargs: Any) -> Any:
-    """`chunk` and `split` over channels."""
+    """Divide the channels (`chunk` and `split`)."""
     named = [kwargs.pop(name) for name in _SECTIONS if name in kwargs]
     sections = named[0] if named else sections
     if kwargs or not isinstance(x, Local) or dim % x.ndim in _fixed(x):
@@ -42,14 +42,14 @@ _SECTIONS = ("chunks", "split_size", "split_size_or_sections", "indices_or_secti
 
 
 def transpose(func: Callable, x: Any, dim0: int, dim1: int) -> Any:
-    """Of two axes of channels."""
+    """Swap two axes of channels."""
     if not isinstance(x, Local) or {dim0 % x.ndim, dim1 % x.ndim} & _fixed(x):
         return NotImplemented
     return x.made(x.run.once(apply, func, (x.base, dim0, dim1), {}), func(x.tiles, dim0, dim1))
 
 
 def permute(func: Callable, x: Any, *dims: Any, **kwargs: Any) -> Any:
-    """To and from channels last: rows stay before columns, and copies come first."""
+    """Permute axes, as to channels last: copies stay first, and rows directly before columns."""
     if kwargs or not isinstance(x, Local):
         return NotImplemented
     order = [dim % x.ndim for dim in _flat(dims)]
@@ -61,9 +61,9 @@ def permute(func: Callable, x: Any, *dims: Any, **kwargs: Any) -> Any:
 
 
 def reshape(func: Callable, x: Any, *shape: Any, **kwargs: Any) -> Any:
-    """To other axes of channels, all of them before the cells or all after."""
+    """Reshape the axes of channels, which must all be before the cells or all after them."""
     if kwargs or not isinstance(x, Local) or isinstance(shape[0], torch.dtype):
-        return NotImplemented  # `view` also reads the bits as another type
+        return NotImplemented  # `view(dtype)` reinterprets the bits
     sizes, height_and_width = _flat(shape), tuple(x.base.shape[x.axis : x.axis + 2])
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.numel() // -prod(sizes)
@@ -82,7 +82,7 @@ def reshape(func: Callable, x: Any, *shape: Any, **kwargs: Any) -> Any:
 
 
 def getitem(func: Callable, x: Any, index: Any) -> Any:
-    """Slices of channels and single ones."""
+    """Index with slices of channels or single channels."""
     if not isinstance(x, Local):
         return NotImplemented
     parts = list(index) if isinstance(index, tuple) else [index]
@@ -98,7 +98,7 @@ def getitem(func: Callable, x: Any, index: Any) -> Any:
 
 
 def unsqueeze(func: Callable, x: Any, dim: int) -> Any:
-    """A new axis of channels."""
+    """Insert an axis of channels."""
     if not isinstance(x, Local):
         return NotImplemented
     at = dim % (x.ndim + 1)
@@ -111,7 +111,7 @@ def unsqueeze(func: Callable, x: Any, dim: int) -> Any:
 def pad(
     func: Callable, x: Any, pad: Any, mode: str = "constant", value: float | None = None
 ) -> Any:
-    """With a constant, around the map or to more channels."""
+    """Pad with a constant, around the map or along the channels."""
     edges = [int(edge) for edge in pad]
     if not isinstance(x, Local) or mode != "constant" or min(edges) < 0:
         return NotImplemented
@@ -132,12 +132,12 @@ def pad(
 
 
 def _fixed(x: Local) -> set[int]:
-    """The axes of the copies and of the cells."""
+    """Return the axes of the copies and of the cells."""
     return {0, x.axis, x.axis + 1}
 
 
 def _flat(sizes: tuple) -> list[Any]:
-    """Sizes or axes, given one by one or as a sequence."""
+    """Return sizes or axes, given as separate arguments or as a sequence, as a list."""
     return list(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else list(sizes)
 
 

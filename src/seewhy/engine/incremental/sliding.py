@@ -1,4 +1,4 @@
-"""Convolutions and pools, on what their windows read of an edit."""
+"""Convolutions and pooling, computed only for the windows that read edited cells."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -19,7 +19,7 @@ def convolution(
     func: Callable, x: Any, weight: Any, bias: Tensor | None = None, stride: Pair = 1,
     padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
-    """Any two-dimensional convolution whose padding is zeros."""
+    """Convolve in two dimensions, with zeros as padding."""
     if not _is_map(x) or isinstance(weight, Local) or isinstance(bias, Local):
         return NotImplemented
     steps = _pair(dilation)
@@ -39,7 +39,7 @@ def max_pool(
     func: Callable, x: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
     dilation: Pair = 1, ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
-    """The largest value in each window; what lies outside of the map does not count."""
+    """Return the maximum of each window, ignoring what lies outside of the map."""
     if not _is_map(x) or return_indices:
         return NotImplemented
     stride = kernel_size if stride is None or stride == [] else stride
@@ -56,7 +56,7 @@ def max_pool(
 def _largest(
     read: Tensor, axis: int, counts: list[int], steps: list[int], strides: list[int]
 ) -> Tensor:
-    """The largest value in each window along one axis; faster than a pool, which notes where."""
+    """Return the maximum of each window along one axis, faster than pooling with its indices."""
     count, step, stride = (of[axis - 2] for of in (counts, steps, strides))
     last = read.shape[axis] - step * (count - 1)
     cells = (slice(None),) * axis
@@ -68,7 +68,7 @@ def average_pool(
     func: Callable, x: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Any:  # fmt: skip
-    """The mean of each window. At the border of the map it may be over fewer cells."""
+    """Return the mean of each window, which may have fewer cells at the border of the map."""
     if not _is_map(x):
         return NotImplemented
     stride = kernel_size if stride is None or stride == [] else stride
@@ -86,7 +86,7 @@ def average_pool(
 
 
 def _shares(func: Callable, base: Tensor, arguments: tuple) -> Tensor:
-    """What each window multiplies the sum of its cells by."""
+    """Return the factor from the sum of each window's cells to its mean."""
     ones = torch.ones_like(base[:, :1])
     *geometry, _, _ = arguments
     return func(ones, *arguments) / func(ones, *geometry, True, 1)
@@ -100,7 +100,7 @@ def _slide(
     outside: float,
     compute: Callable[[Tensor], Tensor],
 ) -> Any:
-    """The output with `base`, and with tiles that `compute` makes of what the windows read."""
+    """Return the output with this base, and with tiles computed from what the windows read."""
     outputs: Spans = tuple(  # type: ignore[assignment]
         window.reached(span, length)
         for window, span, length in zip(windows, x.region, base.shape[2:], strict=True)
@@ -113,8 +113,8 @@ def _slide(
 
 
 def _read(x: Local, windows: tuple[Window, Window], outputs: Spans, outside: float) -> Tensor:
-    """What lies under the windows of some outputs, with `outside` for what is not on the map."""
-    # After the last row that a window reads, nothing has to be padded, and something may be unread.
+    """Return the input of the windows of some outputs, padded with `outside` around the map."""
+    # Padding ends at the last row and column that a window reads; later rows may be unread.
     after = [
         max(window.extent(span.length) - window.before - length, 0)
         for window, span, length in zip(windows, outputs, x.base.shape[2:], strict=True)
@@ -146,8 +146,8 @@ def _pair(value: Pair) -> list[int]:
 
 
 def _windows(sizes: list[int], strides: list[int], before: list[int]) -> tuple[Window, Window]:
-    one, other = (Window(*of) for of in zip(sizes, strides, before, strict=True))
-    return one, other
+    vertical, horizontal = (Window(*of) for of in zip(sizes, strides, before, strict=True))
+    return vertical, horizontal
 
 
 SLIDING: dict[Callable, Callable] = {

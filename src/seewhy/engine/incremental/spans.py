@@ -1,4 +1,4 @@
-"""Which cells of a map an edit reaches, along one axis."""
+"""The cells of a map that an edit affects, along one axis."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +9,9 @@ from jaxtyping import Int
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """Where the tiles of a batch lie along one axis: `size` cells from each of `starts`.
+    """The positions of a batch's tiles along one axis: `size` cells from each of `starts`.
 
-    They all have one size and lie within the `length` cells of the map.
+    All tiles have the same size and lie within the `length` cells of the map.
     """
 
     starts: Int[np.ndarray, "copies"]
@@ -22,9 +22,9 @@ class Span:
     def covering(
         first: Int[np.ndarray, "copies"], end: Int[np.ndarray, "copies"], length: int
     ) -> "Span":
-        """The shortest spans that cover the cells from `first` up to `end`, where there are any.
+        """Return the shortest spans that cover the cells from `first` up to, excluding, `end`.
 
-        To be wider than needed is harmless: the cells around an edit are recomputed as they were.
+        Wider spans are harmless: recomputing the cells around an edit does not change them.
         """
         first, end = np.maximum(first, 0), np.minimum(end, length)
         size = max(1, int((end - first).max()))
@@ -37,20 +37,20 @@ class Span:
 
     @property
     def all(self) -> "Span":
-        """As many spans that cover the axis."""
+        """The same number of spans, each covering the whole axis."""
         return Span(np.zeros_like(self.starts), self.length, self.length)
 
     @cached_property
     def key(self) -> tuple[bytes, int, int]:
-        """What is equal for equal spans."""
+        """A key that is equal for equal spans."""
         return self.starts.tobytes(), self.size, self.length
 
     def within(self, before: int, after: int) -> "Span":
-        """The same cells, on an axis that goes on at both ends."""
+        """Return the same cells on an axis that is extended at both ends."""
         return Span(self.starts + before, self.size, before + self.length + after)
 
     def union(self, other: "Span") -> "Span":
-        """The spans that cover those of both."""
+        """Return the shortest spans that cover both."""
         if self.key == other.key:
             return self
         return Span.covering(
@@ -67,15 +67,15 @@ class Window:
     before: int
 
     def reached(self, span: Span, outputs: int) -> Span:
-        """The outputs, of `outputs` in all, that read a cell of the span."""
+        """Return the outputs, out of `outputs` in all, that read a cell of the span."""
         first = -((self.size - 1 - self.before - span.starts) // self.stride)
         end = (span.end - 1 + self.before) // self.stride + 1
         return Span.covering(first, end, outputs)
 
     def read(self, outputs: Span, padded: int) -> Span:
-        """The cells that the outputs read, of an axis with its padding and `padded` cells long."""
+        """Return the cells that the outputs read, on a padded axis of `padded` cells."""
         return Span(outputs.starts * self.stride, self.extent(outputs.size), padded)
 
     def extent(self, outputs: int) -> int:
-        """How many cells neighbouring outputs read between them."""
+        """Return the number of cells that so many adjacent outputs read."""
         return (outputs - 1) * self.stride + self.size

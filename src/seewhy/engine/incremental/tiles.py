@@ -1,4 +1,4 @@
-"""Tiles cut out of a map, and put into larger tiles."""
+"""Cut tiles out of a map, and paste them into larger tiles."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ Spans = tuple[Span, Span]
 
 
 def cut(whole: Shaped[Tensor, "1 *map"], axis: int, spans: Spans) -> Shaped[Tensor, "copies *tile"]:
-    """The tiles of one map at the spans of its axes `axis` and `axis + 1`, in the map's layout."""
+    """Return the tiles of one map at spans of its axes `axis` and `axis + 1`, in its layout."""
     rows, columns = spans
     last = whole.movedim((axis, axis + 1), (1, 2))
     if not last.is_contiguous():
@@ -22,7 +22,7 @@ def cut(whole: Shaped[Tensor, "1 *map"], axis: int, spans: Spans) -> Shaped[Tens
             for top, left in zip(rows.starts.tolist(), columns.starts.tolist(), strict=True)
         ]
         return torch.cat(pieces)
-    # The channels of a cell lie in one piece: to copy cell by cell is the fastest there is.
+    # The channels of a cell are contiguous, so copying cell by cell is fastest.
     down = rows.starts[:, None, None] + np.arange(rows.size)[:, None]
     across = columns.starts[:, None, None] + np.arange(columns.size)
     cells = torch.from_numpy((down * columns.length + across).reshape(-1)).to(whole.device)
@@ -38,9 +38,9 @@ def paste(
     into: Spans,
     at: Spans,
 ) -> None:
-    """Write tiles, which lie `at` some spans, into a region that lies at others, where they meet.
+    """Write tiles at the spans `at` into a region at the spans `into`, where they overlap.
 
-    Neighbours in the batch that lie alike in their regions are written at once.
+    Consecutive copies with the same offset in their regions are written together.
     """
     offsets = np.stack([at[i].starts - into[i].starts for i in (0, 1)], 1)
     changes = np.flatnonzero((offsets[1:] != offsets[:-1]).any(1)) + 1
