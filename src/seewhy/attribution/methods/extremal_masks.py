@@ -1,7 +1,7 @@
 """The two optimisations of extremal perturbation: as published, and a faster one with exact areas.
 
-Both maximise the reward of pictures behind smooth masks of given areas, with one batch slot for each
-question, picture and area (`perturbation/optimisation.py`). They differ in
+Both maximise the reward of pictures behind smooth masks of given areas, with one batch slot for
+each question, picture and area (`perturbation/optimisation.py`). They differ in
 
                       published                              ours
     masks             maximum convolution of a lattice       level set of a smooth field
@@ -164,7 +164,7 @@ class Exact(Extremal):
         self._hidden = self._variants.prepared(self._seen.hidden)
 
     def start(self, sizer: BatchSizer) -> Float[Tensor, "slots rows columns"]:
-        """Return lattices proportional to the mean gradient of the reward at constant masks."""
+        """Return the standardised mean gradient of the reward at constant masks, around 0.5."""
         areas = len(self._areas)
         slots = torch.arange(0, self.count, areas)  # one per picture: all areas start alike
         rise = self._areas.new_zeros(len(slots), *self.shape)
@@ -179,7 +179,7 @@ class Exact(Extremal):
         return self.reward(slots, self._exact.field(lattices), torch.zeros_like(slots))
 
     def masks(self, lattices: Tensor, slots: Tensor) -> Tensor:
-        """Return masks of the initial softness; a threshold at their area gives the learned ones."""
+        """Return masks of the initial softness; thresholded at their area, they are as learned."""
         softness = torch.full_like(lattices[:, 0, 0], SOFTEST)
         return self._exact.of(lattices, self.area_of(slots), softness)
 

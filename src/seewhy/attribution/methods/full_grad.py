@@ -81,7 +81,7 @@ class FullGrad(Method):
         return [Request(), *(Request(at) for at in _biases(model, model.layer_graph(pixels)))]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """Return two channels, of the pixels and of the biases, and the error of the full gradient."""
+        """Return two channels, of pixels and biases, and the residual of the full gradient."""
         pixels = recording.pixels.detach()
         layer_graph = recording.model.layer_graph(pixels)
         size = (pixels.shape[-2], pixels.shape[-1])
