@@ -1,11 +1,11 @@
 """Grad-CAM++: where are all occurrences of the features that raise the score?
 
-    w_k = sum over positions of a * relu(g_k),  a = g_k^2 / (2 g_k^2 + S_k g_k^3) = 1 / (2 + S_k g_k)
-    relu(sum over channels k of w_k * A_k)
+    relu(sum over channels k of w_k * A_k),   w_k = sum over positions of a * relu(g_k)
+    a = g_k^2 / (2 g_k^2 + S_k g_k^3) = 1 / (2 + S_k g_k)
 
-with g = d logit / d A and S_k = sum over positions of relu(A_k). Only positions that raise the score
-count, and they count equally whether a feature occurs once or often. Aditya Chattopadhyay et al.:
-Grad-CAM++, 2017, arXiv 1710.11063. The closed form holds for the exponential of the logit; its
+with g = d logit / d A and S_k = sum over positions of relu(A_k). Only positions that raise the
+score count, and they count equally whether a feature occurs once or often. Aditya Chattopadhyay et
+al.: Grad-CAM++, 2017, arXiv 1710.11063. The closed form holds for the exponential of the logit; its
 factor exp(logit) is omitted, because it is the same at all positions. In the paper, A is the output
 of a ReLU; for other maps, the ReLU in S keeps 2 + S g from vanishing.
 

@@ -1,8 +1,8 @@
 """The base class of gradient-weighted CAMs: maps of one layer, weighted by the logit's gradient.
 
 They read the activation A and the gradient g = d logit / d A at one layer, and differ in one
-formula, `weighted`: the contribution of each position and channel. The map is the sum over channels,
-by default rectified.
+formula, `weighted`: the contribution of each position and channel. The map is the sum over
+channels, by default rectified.
 """
 
 from abc import abstractmethod

@@ -2,9 +2,9 @@
 
     R = (I + A'_L) ... (I + A'_2) (I + A'_1),    A'_l = mean over heads of relu(g_l * A_l)
 
-with A_l the attention of layer l and g_l = d score / d A_l; the map is the row of the token that the
-logits are read from (the class token, or the mean over all averaged tokens). Only attention that
-would raise the score if it increased counts, so the map is class-specific.
+with A_l the attention of layer l and g_l = d score / d A_l; the map is the row of the token that
+the logits are read from (the class token, or the mean over all averaged tokens). Only attention
+that would raise the score if it increased counts, so the map is class-specific.
 Hila Chefer, Shir Gur, Lior Wolf: Generic Attention-model Explainability, 2021, arXiv 2103.15679,
 equations 5 and 6 (R <- R + A' R, from the identity), for self-attention.
 

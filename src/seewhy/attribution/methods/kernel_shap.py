@@ -9,9 +9,10 @@ Shapley value: the mean increase of the score when a segment is added, over all 
 Scott Lundberg, Su-In Lee: A unified approach to interpreting model predictions, 2017, arXiv
 1705.07874.
 
-Coalition sizes are enumerated completely, from the smallest and largest inwards, as far as `samples`
-allows; for the other sizes, coalitions are drawn from the kernel, each with its complement. With 2^M
-samples or more, the values are exact. Segments that the samples do not distinguish share equally.
+Coalition sizes are enumerated completely, from the smallest and largest inwards, as far as
+`samples` allows; for the other sizes, coalitions are drawn from the kernel, each with its
+complement. With 2^M samples or more, the values are exact. Segments that the samples do not
+distinguish share equally.
 
 It misleads like all methods that hide parts of the picture: the values are fair shares of scores of
 pictures that are unlike the training data.
