@@ -31,8 +31,8 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 class Occlusion(Method):
     """How much the score drops when a window is covered.
 
-    - `window`, `stride`: in pixels of the model's input. - `baseline`: what covers the window: mean,
-    black, grey, white, blur, noise, or a baseline of yours. - `score`: logit or probability.
+    - `window`, `stride`: in pixels of the model's input. - `baseline`: what covers the window:
+    mean, black, grey, white, blur, noise, or a baseline of yours. - `score`: logit or probability.
     """
 
     name = "occlusion"

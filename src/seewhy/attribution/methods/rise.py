@@ -35,7 +35,8 @@ class RISE(Method):
     """The mean of random masks, weighted by the scores of the masked pictures.
 
     - `masks`: the maximum. - `cells`: grid cells per side. - `keep`: probability that a cell is
-    visible. - `baseline`: the baseline that replaces hidden pixels. - `score`: probability or logit.
+    visible. - `baseline`: the baseline that replaces hidden pixels.
+    - `score`: probability or logit.
     - `tolerance`: stop when the standard error, averaged over the pixels and relative to the map's
     range, is at most this; 0: use all `masks`. - `centred`: subtract the mean score.
     """
