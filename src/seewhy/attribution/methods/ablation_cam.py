@@ -65,7 +65,7 @@ class AblationCAM(ScoredCAM):
                 weights[:, picture, alive] = share.nan_to_num(0, 0, 0)
             if recording.settings.progress:
                 recording.settings.progress(picture + 1, len(maps))
-        recording.notes += [note for note in (ablations.note, ablations.room.note) if note]
+        recording.notes += [note for note in (ablations.note, ablations.sizer.note) if note]
         return weights
 
 
@@ -73,7 +73,7 @@ class Ablations:
     """Scores of pictures with one channel of a layer set to zero.
 
     - `short`: whether the part before the layer is run once per batch of channels.
-    - `room`: chooses how many channels share a forward pass.
+    - `sizer`: chooses how many channels share a forward pass.
     """
 
     def __init__(self, recording: Recording, address: Address):
@@ -85,7 +85,7 @@ class Ablations:
         area = None
         if self.short:
             area = recording.activation(str(address))[0].numel() / NUMBERS_PER_PIXEL
-        self.room = BatchSizer(recording.settings, recording.pixels, area=area)
+        self.sizer = BatchSizer(recording.settings, recording.pixels, area=area)
 
     @property
     def note(self) -> str | None:
@@ -104,7 +104,7 @@ class Ablations:
             rows = torch.full((part.stop - part.start,), picture)
             return torch.stack([s.rows(rows).of(outputs) for s in self._recording.scores]).float()
 
-        return torch.cat(list(self.room.parts(len(channels), part_scores)), 1)
+        return torch.cat(list(self.sizer.parts(len(channels), part_scores)), 1)
 
     def _is_short(self) -> bool:
         """Return whether `short` gives the logits of the whole network, for the first picture."""

@@ -1,4 +1,4 @@
-"""Reduce the channels of [batch, channels, h, w] to one value per pixel."""
+"""Reduce the channels of [batch, channels, h, w] to one value per position."""
 
 from collections.abc import Callable
 from typing import Literal
