@@ -33,7 +33,7 @@ TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # fraction of a picture's largest logit 
 class CAM(Method):
     """The logit by position, for networks that end in average pooling and a linear layer.
 
-    - `layer`: the layer whose maps are averaged; None: found and reported.
+    - `layer`: the layer whose maps are averaged; None: chosen and reported.
     """
 
     name = "cam"
@@ -105,8 +105,8 @@ def _head(model: Model, pixels: Tensor, classes: int) -> Head | None:
         weight, bias = module.weight, module.bias
         if isinstance(weight, Tensor) and len(weight) == classes:
             zeros = torch.zeros(classes, device=weight.device)
-            bias = bias.detach().float() if isinstance(bias, Tensor) else zeros
-            return weight.detach().flatten(1).float(), bias
+            bias_vector = bias.detach().float() if isinstance(bias, Tensor) else zeros
+            return weight.detach().flatten(1).float(), bias_vector
     return None
 
 
