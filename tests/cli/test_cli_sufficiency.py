@@ -66,7 +66,7 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
         ("--target botle", ["unknown class 'botle'", "did you mean bottle"]),
         ("--target stages.1:3 --steps 100000", ["probability of a class"]),
         ("--target 99", ["99"]),
-        ("--steps -1", ["at least one step", "-1"]),
+        ("--steps -1", ["steps must be at least 1", "-1"]),
         ("--steps many", ["--steps takes a whole number", "'many'"]),
         ("--batch-size 0", ["--batch-size is at least 1", "0"]),
         ("--precision half", ["precision", "fast", "half"]),
