@@ -121,7 +121,7 @@ def test_what_comes_before_the_layer_is_run_once():
     assert sum(before.seen) == 2 + 2 + 1 + 2
     assert sum(after.seen) == 2 + 2 + 2 + 2 * 33
     assert e.cost.forwards == 1 + (2 + 2 + 2 * 33) / 2
-    shared = "forwards are counted whole; what comes before 2 is shared by many"
+    shared = "forwards are counted in full, although many share the part before 2"
     assert shared in e.notes
     whole = seewhy.explain(model, pixels, "ablation-cam", "4:0", layer="2")
     assert shared not in whole.notes and whole.cost.forwards == 1 + 33

@@ -552,7 +552,7 @@ def test_networks_without_rectifiers_are_refused(method: str):
 
 @each_method
 def test_an_unknown_policy_is_refused(method: str):
-    with pytest.raises(SeewhyError, match="skip is proportional or ignore-skip, not 'none'"):
+    with pytest.raises(SeewhyError, match="skip must be proportional or ignore-skip, not 'none'"):
         seewhy.explain(as_model(seeded(Plain)), pixels(32), method, skip="none")
 
 

@@ -192,12 +192,12 @@ def test_hardened_masks_have_their_area_exactly():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"areas": (0.1, "x")}, "numbers such as|shares between"),
+        ({"areas": (0.1, "x")}, "numbers such as|between 0 and 1"),
         ({"areas": (1.5,)}, "between 0 and 1"),
         ({"variant": "keep"}, "preserve"),
         ({"reward": "loss"}, "contrastive"),
         ({"baseline": "fog"}, "baseline"),
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "steps must be at least 1"),
     ],
 )
 def test_bad_options_end_in_one_line(options: dict, words: str):

@@ -258,10 +258,10 @@ def test_it_finds_the_object():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"samples": 3}, "four samples"),
-        ({"segments": 0}, "a segment or more"),
-        ({"width": 0.0}, "positive width"),
-        ({"ridge": 0.0}, "ridge is positive"),
+        ({"samples": 3}, "at least 4, not 3"),
+        ({"segments": 0}, "at least 1, not 0"),
+        ({"width": 0.0}, "width must be positive"),
+        ({"ridge": 0.0}, "ridge must be positive"),
         ({"baseline": "nothing"}, "baseline"),
         ({"score": "loss"}, "score"),
     ],

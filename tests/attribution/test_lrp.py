@@ -567,7 +567,7 @@ def test_a_network_without_linear_operations_is_refused(method: str, pixels: Ten
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3)).exp()
 
-    with pytest.raises(NotApplicable, match="convolutions and dense layers"):
+    with pytest.raises(NotApplicable, match="convolutions and linear layers"):
         seewhy.explain(as_model(Brightness()), pixels, method)
 
 

@@ -129,9 +129,9 @@ def test_the_forwards_are_counted():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"window": 0}, "at least one pixel"),
-        ({"stride": 0}, "stride is 1 to"),
-        ({"window": 4, "stride": 5}, "left out"),
+        ({"window": 0}, "at least 1 pixel"),
+        ({"stride": 0}, "stride must be between 1 and"),
+        ({"window": 4, "stride": 5}, "between 1 and 4 .the window., not 5"),
         ({"baseline": "nothing"}, "baseline"),
         ({"score": "loss"}, "score"),
     ],

@@ -175,11 +175,11 @@ def test_seeds_make_other_maps_and_the_same_seed_the_same():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"masks": 1}, "two masks"),
-        ({"cells": 0}, "one cell"),
+        ({"masks": 1}, "at least 2, not 1"),
+        ({"cells": 0}, "at least 1, not 0"),
         ({"keep": 0.0}, "between 0 and 1"),
         ({"keep": 1.0}, "between 0 and 1"),
-        ({"tolerance": -1.0}, "not negative"),
+        ({"tolerance": -1.0}, "at least 0"),
         ({"baseline": "nothing"}, "baseline"),
     ],
 )

@@ -121,7 +121,7 @@ def test_hyperparameters_that_make_no_sense():
     with pytest.raises(Unknown, match="unknown fusion 'median'"):
         seewhy.explain(case.model(), case.pixels(), "attention-rollout", fusion="median")
     for discard in (-0.1, 1.0):
-        with pytest.raises(SeewhyError, match="discard is in"):
+        with pytest.raises(SeewhyError, match="discard must be in"):
             seewhy.explain(case.model(), case.pixels(), "attention-rollout", discard=discard)
 
 

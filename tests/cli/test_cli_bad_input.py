@@ -54,7 +54,7 @@ WORDS = [  # each with what the line must say
     ("explain dog.jpg --set rleu=true", ["unknown parameter of grad-cam", "did you mean relu?"]),
     ("explain dog.jpg --set relu=yes", ["relu is true or false", "'yes'"]),
     ("explain dog.jpg --method smoothgrad --set samples=1.5", ["a whole number", "not 1.5"]),
-    ("explain dog.jpg --method smoothgrad --set samples=0", ["at least one sample"]),
+    ("explain dog.jpg --method smoothgrad --set samples=0", ["samples must be at least 1"]),
     ("explain dog.jpg --method smoothgrad --set noise=much", ["noise is a number", "'much'"]),
     ("explain dog.jpg --method gradient --set reduction=mxa", ["'mxa'", "did you mean max?"]),
     ("explain dog.jpg --batch-size 0", ["--batch-size is at least 1", "0"]),

@@ -31,7 +31,7 @@ def test_some_methods_on_several_pictures(photos, seewhy):
 def test_several_targets(here, seewhy):
     out = seewhy("compare dog.jpg --methods gradient,cam -t mug -t stages.1:3").fine()
     assert "dog.jpg: mug, probability " in out and "dog.jpg: stages.1:3, score " in out
-    assert "left out cam: CAM shares out a logit" in out
+    assert "left out cam: CAM decomposes a logit" in out
     assert "dog.jpg · stages.1:3" in Path("report.html").read_text()
 
 

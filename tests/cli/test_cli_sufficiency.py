@@ -54,11 +54,11 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--areas 1.5", ["areas are shares between 0 and 1", "1.5"]),
-        ("--areas 0", ["areas are shares between 0 and 1"]),
+        ("--areas 1.5", ["areas must be between 0 and 1", "1.5"]),
+        ("--areas 0", ["areas must be between 0 and 1"]),
         ("--areas nan", ["areas is numbers such as 0.05,0.1", "nan"]),
         ("--areas few", ["areas is numbers such as 0.05,0.1", "few"]),
-        ("--areas ,", ["areas are shares between 0 and 1"]),
+        ("--areas ,", ["areas must be between 0 and 1"]),
         ("--share 0", ["above 0 and at most 1", "0"]),
         ("--share 1.01", ["above 0 and at most 1", "1.01"]),
         ("--share nan", ["above 0 and at most 1"]),
@@ -66,7 +66,7 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
         ("--target botle", ["unknown class 'botle'", "did you mean bottle"]),
         ("--target stages.1:3 --steps 100000", ["probability of a class"]),
         ("--target 99", ["99"]),
-        ("--steps -1", ["at least one step", "-1"]),
+        ("--steps -1", ["steps must be at least 1", "-1"]),
         ("--steps many", ["--steps takes a whole number", "'many'"]),
         ("--batch-size 0", ["--batch-size is at least 1", "0"]),
         ("--precision half", ["precision", "fast", "half"]),

@@ -95,7 +95,7 @@ def test_refusals(model: seewhy.Model, pixels: Tensor):
         seewhy.relevant_channels(model, pixels, "middle", count=0)
     with pytest.raises(SeewhyError, match="one target"):
         seewhy.relevant_channels(model, pixels, "middle", seewhy.each(0, 1))
-    with pytest.raises(SeewhyError, match="names channels"):
+    with pytest.raises(SeewhyError, match="must name channels"):
         seewhy.explain(model, pixels, "lrp-epsilon", through="middle")
     with pytest.raises(SeewhyError, match="6 channels"):
         seewhy.explain(model, pixels, "lrp-epsilon", through="middle:6")

@@ -125,7 +125,7 @@ def test_a_photograph_gets_pictures_and_a_page(photo, capsys):
         if family.registered:
             assert family.title in page
     assert page.count("does not apply: ") >= 2
-    assert "deconvnet changes how rectifiers are passed, and smooth has no ReLU" in page
+    assert "deconvnet changes the backward pass of ReLUs, and smooth has no ReLU" in page
     assert "Which pixels would change the score most if they changed a little?" in unescape(page)
     assert "max over channels of |d logit / d pixel|" in page
     assert "different baselines give" in page  # from the family's page
@@ -179,7 +179,7 @@ def test_what_is_lifted_from_the_documentation():
     methods = seewhy.methods()
     layer_cam = words(methods["layer-cam"])
     assert layer_cam.formula.startswith("    relu(sum over channels k of relu(g_k) * A_k)")
-    assert layer_cam.caution.startswith("It misleads where evidence is weighed")
+    assert layer_cam.caution.startswith("It misleads where there is evidence against")
     assert "seewhy.explain" not in layer_cam.formula + layer_cam.caution
     excitation = words(methods["excitation-backprop"])  # two methods share a module
     assert excitation.formula.startswith(methods["excitation-backprop"].summary())

@@ -129,8 +129,8 @@ def test_a_layer_of_which_each_channel_leads_to_one_does_not_count():
 
 def test_methods_that_read_a_layer_read_one_before(comparison: ChannelSelectivity):
     assert comparison["grad-cam"].explanations[0].provenance.layer == "2"
-    assert dict(comparison.skipped)["cam"].startswith("CAM shares out a logit")
-    with pytest.raises(NotApplicable, match="CAM shares out"):
+    assert dict(comparison.skipped)["cam"].startswith("CAM decomposes a logit")
+    with pytest.raises(NotApplicable, match="CAM decomposes"):
         comparison["cam"]
     with pytest.raises(Unknown, match="did you mean gradient"):
         comparison["gradiant"]

@@ -1,4 +1,4 @@
-"""What is the model looking at? One method, one file; every file here is found by itself."""
+"""Attribution methods, one per file; every file in this folder is imported automatically."""
 
 from importlib import import_module
 from pkgutil import iter_modules

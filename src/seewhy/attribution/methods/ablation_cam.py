@@ -1,17 +1,17 @@
-"""Ablation-CAM: how much of the score goes when a channel is taken away?
+"""Ablation-CAM: how much of the score is lost when a channel is set to zero?
 
     relu(sum over channels k of w_k * A_k),   w_k = (y - y_k) / |y|
 
-with y the score and y_k that of the network with channel k of the layer at zero. Saurabh Desai,
-Harish Ramaswamy: Ablation-CAM, WACV 2020. They divide by y, which is the same where y is positive;
-where it is not, evidence would become evidence against.
+with y the score and y_k the score when channel k of the layer is set to zero. Saurabh Desai, Harish
+Ramaswamy: Ablation-CAM, WACV 2020. The paper divides by y, which is the same for positive y; for
+negative y, it would invert the sign of the evidence.
 
-What comes before the layer is run once for many channels, where the network allows that; tried
-on two channels, and else the whole network is run for each. The cost counts a forward for each
-either way, and the note says where it is only the end of one. A channel that is zero everywhere
-needs no forward.
+The part of the network before the layer is run once for many channels, if two test channels give
+the same logits that way; otherwise the whole network is run for each channel. The cost counts one
+forward pass per channel in both cases, and a note says when only the part after the layer was run.
+A channel that is zero everywhere needs no forward pass.
 
-It misleads where channels stand in for each other: taking one away changes little.
+It misleads where channels are redundant: removing one of them changes little.
 
     seewhy.explain(model, "dog.jpg", "ablation-cam", layer="layer4")
 """
@@ -31,99 +31,100 @@ from seewhy.models.hooks import hooked
 from seewhy.support.batching import BatchSizer, out_of_memory
 from seewhy.targets.scores import Outputs
 
-# How much of the largest logit the two ways may differ by.
+# Tolerance between the two ways of running, as a fraction of the largest logit.
 ROUNDING = {"full": 1e-4, "fast": 2e-2}
 
-# A picture's pixel goes through a network as about so many numbers at a time.
+# Typical number of activations per input pixel that a network holds at a time.
 NUMBERS_PER_PIXEL = 64
 
 
 @dataclass(frozen=True)
 class AblationCAM(ScoredCAM):
-    """Feature maps, weighted by the share of the score that goes with each.
+    """Feature maps, each weighted by the share of the score that is lost without it.
 
-    - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
+    - `layer`: the layer of the maps; None: chosen and reported.
+    - `relu`: keep only evidence for the class.
     """
 
     name = "ablation-cam"
-    question = "How much of the score goes when a channel is taken away?"
+    question = "How much of the score is lost when a channel is set to zero?"
     source = "Desai, Ramaswamy 2020, WACV"
 
     def weights(
         self, recording: Recording, layer: str
     ) -> Float[Tensor, "questions batch channels"]:
-        """From one forward, or the end of one, for each channel that is not zero."""
+        """Return the weights, from one ablated forward pass per channel that is not zero."""
         maps = recording.maps(layer)
         ablations = Ablations(recording, Address.parse(layer))
         weights = torch.zeros(len(recording.scores), *maps.shape[:2], device=maps.device)
         for picture in range(len(maps)):
             alive = maps[picture].flatten(1).any(1).nonzero()[:, 0]
-            whole, *without = ablations.scores(picture, [None, *alive.tolist()]).unbind(1)
-            if without:
-                share = (whole[:, None] - torch.stack(without, 1)) / whole.abs()[:, None]
+            score, *ablated = ablations.scores(picture, [None, *alive.tolist()]).unbind(1)
+            if ablated:
+                share = (score[:, None] - torch.stack(ablated, 1)) / score.abs()[:, None]
                 weights[:, picture, alive] = share.nan_to_num(0, 0, 0)
             if recording.settings.progress:
                 recording.settings.progress(picture + 1, len(maps))
-        recording.notes += [note for note in (ablations.note, ablations.room.note) if note]
+        recording.notes += [note for note in (ablations.note, ablations.sizer.note) if note]
         return weights
 
 
 class Ablations:
-    """Scores of pictures with one channel of a layer at zero.
+    """Scores of pictures with one channel of a layer set to zero.
 
-    - `short`: whether what comes before the layer is run once for all channels of a forward.
-    - `room`: the channels that go together.
+    - `short`: whether the part before the layer is run once per batch of channels.
+    - `sizer`: chooses how many channels share a forward pass.
     """
 
     def __init__(self, recording: Recording, address: Address):
         self._recording, self._address = recording, address
         layer_graph = recording.layer_graph
-        assert layer_graph is not None, "the layer was read"
-        self._anatomy, self._call = layer_graph, layer_graph.call(address)
+        assert layer_graph is not None, "requesting a layer makes the layer graph"
+        self._layer_graph, self._call = layer_graph, layer_graph.call(address)
         self.short = self._is_short()
         area = None
         if self.short:
             area = recording.activation(str(address))[0].numel() / NUMBERS_PER_PIXEL
-        self.room = BatchSizer(recording.settings, recording.pixels, area=area)
+        self.sizer = BatchSizer(recording.settings, recording.pixels, area=area)
 
     @property
     def note(self) -> str | None:
-        """What to say of the forwards that are counted."""
+        """A message on how forward passes are counted if only a part of each was run, else None."""
         if not self.short:
             return None
-        return f"forwards are counted whole; what comes before {self._address} is shared by many"
+        return f"forwards are counted in full, although many share the part before {self._address}"
 
     def scores(
         self, picture: int, channels: Sequence[int | None]
     ) -> Float[Tensor, "questions channels"]:
-        """The scores of one picture without each channel; None takes nothing away."""
+        """Return the scores of one picture without each channel; None removes no channel."""
 
-        def some_scores(some: slice) -> Tensor:
-            outputs = self._outputs(picture, channels[some], self.short)
-            rows = torch.full((some.stop - some.start,), picture)
+        def part_scores(part: slice) -> Tensor:
+            outputs = self._outputs(picture, channels[part], self.short)
+            rows = torch.full((part.stop - part.start,), picture)
             return torch.stack([s.rows(rows).of(outputs) for s in self._recording.scores]).float()
 
-        return torch.cat(list(self.room.parts(len(channels), some_scores)), 1)
+        return torch.cat(list(self.sizer.parts(len(channels), part_scores)), 1)
 
     def _is_short(self) -> bool:
-        """Whether the short way can be gone: tried on the first picture."""
+        """Return whether `short` gives the logits of the whole network, for the first picture."""
         recording = self._recording
         if recording.watched or recording.model.edits:
             return False
         strongest = recording.maps(str(self._address))[0].abs().amax((1, 2))
         channels = strongest.topk(min(2, len(strongest))).indices.tolist()
         try:
-            whole = self._outputs(0, channels, short=False).logits
+            full = self._outputs(0, channels, short=False).logits
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            return False  # it cannot be told
+            return False  # unknown: there is no memory to compare
         try:
             short = self._outputs(0, channels, short=True).logits
         except Exception:
             return False
-        tolerance = ROUNDING[recording.settings.precision] * whole.abs().amax()
-        return bool((short - whole).abs().amax() <= tolerance)
+        tolerance = ROUNDING[recording.settings.precision] * full.abs().amax()
+        return bool((short - full).abs().amax() <= tolerance)
 
     @torch.no_grad()
     def _outputs(self, picture: int, channels: Sequence[int | None], short: bool) -> Outputs:
@@ -136,7 +137,7 @@ class Ablations:
             new = torch.cat([tensor] * count) if short else tensor.clone()
             for row, channel in enumerate(channels):
                 if channel is not None:
-                    new[row, None][self._where(channel)] = 0
+                    new[row, None][self._index(channel)] = 0
             return new
 
         with hooked(model.net, {self._address.layer: ablate}):
@@ -148,8 +149,9 @@ class Ablations:
             recording.cost.ran(forwards=count / len(recording.pixels))
         return Outputs(logits, {}, None)
 
-    def _where(self, channel: int) -> tuple:
-        """Where a channel lies in the activation of one picture."""
-        named = self._address.channel
-        address = dataclasses.replace(self._address, channel=channel if named is None else named)
-        return self._anatomy.index(address)
+    def _index(self, channel: int) -> tuple:
+        """Return the index of a channel in the activation of one picture."""
+        addressed = self._address.channel
+        channel = channel if addressed is None else addressed
+        address = dataclasses.replace(self._address, channel=channel)
+        return self._layer_graph.index(address)

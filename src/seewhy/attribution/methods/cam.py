@@ -1,13 +1,13 @@
-"""CAM: which places vote for the class?
+"""CAM: which regions contribute to the class logit?
 
-    sum over channels k of w_k * A_k,   logit = mean over places of CAM + bias
+    sum over channels k of w_k * A_k,   logit = mean over positions of CAM + bias
 
-for networks that end in global average pooling and one linear layer, so the map *is* the
-logit, place by place. Bolei Zhou et al.: Learning Deep Features for Discriminative
-Localization, 2015, arXiv 1512.04150. Networks that end in one map per class (SqueezeNet) show
-that map. Whether a network has this form is not guessed from names: the identity is checked
-on the pictures themselves, and what is missing from it is the residual. A weighted sum of
-classes gets that sum of their maps.
+for networks that end in global average pooling and one linear layer, so that the map is an exact
+decomposition of the logit by position. Bolei Zhou et al.: Learning Deep Features for Discriminative
+Localization, 2015, arXiv 1512.04150. For networks that end in one map per class (SqueezeNet), it is
+that map. Whether a network has this form is not inferred from names: the identity is checked on the
+pictures themselves, and its error is the residual. The map of a weighted sum of classes is the same
+sum of their maps.
 
     seewhy.explain(model, "dog.jpg", "cam")
 """
@@ -26,18 +26,18 @@ from seewhy.models.model import Model
 
 Head = tuple[Tensor, Tensor]
 
-TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # of a picture's largest logit, less the bias
+TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # fraction of a picture's largest logit minus bias
 
 
 @dataclass(frozen=True)
 class CAM(Method):
-    """The logit place by place, where the network ends in average pooling and a linear layer.
+    """The logit by position, for networks that end in average pooling and a linear layer.
 
-    - `layer`: the maps that are averaged; None: found, and reported.
+    - `layer`: the layer whose maps are averaged; None: chosen and reported.
     """
 
     name = "cam"
-    question = "Which places vote for the class?"
+    question = "Which regions contribute to the class logit?"
     source = "Zhou et al. 2015, arXiv 1512.04150"
     reads_layer = True
 
@@ -45,28 +45,28 @@ class CAM(Method):
 
     @property
     def signed(self) -> bool:
-        """Places vote for and against."""
+        """True: positions contribute positively or negatively."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The maps of every layer that could be the averaged one, without gradients."""
+        """Request the maps of every layer that could be averaged, without gradients."""
         return [Request(name, rules=None) for name in self._candidates(model, pixels)]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The class's weighted sum of the maps, which the logits must be the mean of."""
+        """Return the weighted sum of the maps; raises if the logits are not its mean plus bias."""
         model, asked = recording.model, recording.asked
         if recording.watched:
             raise NotApplicable(
-                "CAM shares out a logit or a sum of logits, and a hidden unit is neither; grad-cam "
-                "explains it"
+                "CAM decomposes a logit or a sum of logits, and a hidden unit is neither; use "
+                "grad-cam instead"
             )
         half = recording.settings.precision == "fast" or model.dtype.itemsize < 4
         tolerance = HALF_TOLERANCE if half else TOLERANCE
         head = _head(model, recording.pixels, recording.logits.shape[1])
         for name in self._candidates(model, recording.pixels):
             maps = recording.maps(name)
-            for values in (maps, maps.relu()):  # some networks rectify outside any module
-                if head and _gives(head, values, recording.logits, tolerance):
+            for values in (maps, maps.relu()):  # some networks apply ReLU outside any module
+                if head and _reproduces(head, values, recording.logits, tolerance):
                     weight, bias = head
                     shares = (asked.weights @ weight)[:, :, None, None] * values
                     return _attribution(shares, asked.weights @ bias, name, recording)
@@ -75,8 +75,7 @@ class CAM(Method):
                 return _attribution(shares, torch.zeros_like(recording.score), name, recording)
         raise NotApplicable(
             "CAM needs global average pooling followed by one linear layer; the logits of "
-            f"{model.name} are not linear in the mean of any layer's maps (grad-cam needs no such "
-            "form)"
+            f"{model.name} are not linear in the mean of any layer's maps; use grad-cam instead"
         )
 
     def _candidates(self, model: Model, pixels: Tensor) -> list[str]:
@@ -97,7 +96,7 @@ def _is_class_map(layer: Layer, classes: int) -> bool:
 
 
 def _head(model: Model, pixels: Tensor, classes: int) -> Head | None:
-    """Weight and bias of the linear or 1x1 convolution layer that puts out the logits."""
+    """Return weight and bias of the linear or 1x1 convolution layer that outputs the logits."""
     for name in reversed(model.layer_graph(pixels).layers):
         module = model.net.get_submodule(name)
         pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
@@ -106,12 +105,12 @@ def _head(model: Model, pixels: Tensor, classes: int) -> Head | None:
         weight, bias = module.weight, module.bias
         if isinstance(weight, Tensor) and len(weight) == classes:
             zeros = torch.zeros(classes, device=weight.device)
-            found = bias.detach().float() if isinstance(bias, Tensor) else zeros
-            return weight.detach().flatten(1).float(), found
+            bias_vector = bias.detach().float() if isinstance(bias, Tensor) else zeros
+            return weight.detach().flatten(1).float(), bias_vector
     return None
 
 
-def _gives(head: Head, maps: Tensor, logits: Tensor, tolerance: float) -> bool:
+def _reproduces(head: Head, maps: Tensor, logits: Tensor, tolerance: float) -> bool:
     weight, bias = head
     means = maps.mean((2, 3))
     if means.shape[1] != weight.shape[1]:
@@ -120,7 +119,7 @@ def _gives(head: Head, maps: Tensor, logits: Tensor, tolerance: float) -> bool:
 
 
 def _same(predicted: Tensor, logits: Tensor, tolerance: float) -> bool:
-    """Whether every picture's logits are what is predicted; logits of zero prove nothing."""
+    """Return whether the prediction holds for every picture; False if all logits are zero."""
     if predicted.shape != logits.shape:
         return False
     return bool(((predicted - logits).abs().amax(1) < tolerance * logits.abs().amax(1)).all())

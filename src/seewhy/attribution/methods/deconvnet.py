@@ -1,9 +1,9 @@
-"""Deconvnet: what in the picture could have made these features?
+"""Deconvnet: what in the picture could have produced these features?
 
-Pulls the logit back with R = relu(cotangent) at every rectifier, whatever the forward was.
+Backpropagates the logit with R = relu(cotangent) at every ReLU, regardless of its input.
 Matthew Zeiler, Rob Fergus: Visualizing and Understanding Convolutional Networks, 2013,
 arXiv 1311.2901. The map hardly depends on the class: it shows the network's features, not the
-reasons for a decision (Mahendran and Vedaldi, Salient Deconvolutional Networks, 2016).
+reasons for a decision (Mahendran, Vedaldi: Salient Deconvolutional Networks, 2016).
 
     seewhy.explain(model, "dog.jpg", "deconvnet")
 """
@@ -16,9 +16,9 @@ from seewhy.autodiff.rules import DECONVNET
 
 @dataclass(frozen=True)
 class Deconvnet(Rectified):
-    """Features pulled back through rectified cotangents; hardly specific to the class."""
+    """Features projected to the pixels with rectified cotangents; hardly class-specific."""
 
     name = "deconvnet"
-    question = "What in the picture could have made these features?"
+    question = "What in the picture could have produced these features?"
     source = "Zeiler, Fergus 2013, arXiv 1311.2901"
     rules = DECONVNET

@@ -1,19 +1,19 @@
-"""DeepLIFT: what did each pixel contribute to the score's rise above that of a reference picture?
+"""DeepLIFT: how much does each pixel contribute to the score's change from a reference?
 
     (x - x0) * m,    m the multipliers of the score (seewhy.autodiff.rules.rescale)
 
-One forward of the pictures, one of the reference and one backward. The contributions add up to
-f(x) - f(x0); what is missing from that is the residual, which is rounding unless the network does
-something the rules do not know. At a layer, the same with its activations.
+One forward pass of the pictures, one of the reference and one backward pass. The contributions add
+up to f(x) - f(x0); the difference is the residual, which is rounding unless the network uses
+operations without a rule. At a layer, x and x0 are its activations.
 
 Avanti Shrikumar, Peyton Greenside, Anshul Kundaje: Learning Important Features Through
-Propagating Activation Differences, 2017, arXiv 1704.02685. The paper gives the rule for functions
-of one number; those for products, quotients, softmax, norms and maximum pools are exact finite
+Propagating Activation Differences, 2017, arXiv 1704.02685. The paper gives the rule for elementwise
+functions; those for products, quotients, softmax, norms and max pooling are exact finite
 differences too (rules/rescale.py), so the sum also holds for transformers.
 
-It misleads where the reference is no neutral picture: all it says is about the difference. Two
-networks that compute the same may get different maps, as with every rule for single operations
-(Sundararajan et al. 2017, arXiv 1703.01365).
+It misleads where the reference is not a neutral picture: the map explains only the difference from
+it. Two networks that compute the same function may get different maps, as with every method that
+has rules for single operations (Sundararajan et al. 2017, arXiv 1703.01365).
 
     seewhy.explain(model, "dog.jpg", "deep-lift", baseline="blur")
     seewhy.explain(model, "dog.jpg", "deep-lift", layer="layer3")
@@ -39,14 +39,14 @@ from seewhy.targets.scores import Outputs
 
 @dataclass(frozen=True)
 class DeepLift(Method):
-    """Contributions to the score's rise above that of a reference picture.
+    """Contributions to the difference in score between the picture and a reference.
 
     - `baseline`: the reference: mean, black, grey, white, blur or noise.
-    - `layer`: where to compare; None: at the pixels.
+    - `layer`: the layer that is attributed to; None: the pixels.
     """
 
     name = "deep-lift"
-    question = "What did each pixel add to the score's rise above a reference?"
+    question = "How does each pixel contribute to the change from a reference?"
     source = "Shrikumar, Greenside, Kundaje 2017, arXiv 1704.02685"
 
     baseline: str = "mean"
@@ -57,21 +57,21 @@ class DeepLift(Method):
 
     @property
     def signed(self) -> bool:
-        """Always."""
+        """True: contributions have a sign."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The multipliers; the graph begins at the pixels, as it does for the reference."""
+        """Request the multipliers, with a graph from the pixels on, as for the reference."""
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
-                f"{self.name} has a rule for each operation, and those of {model.name} run inside "
-                "TorchScript, where they cannot be seen"
+                f"{self.name} must record every operation, and those of {model.name} run inside "
+                "TorchScript, where they cannot be recorded"
             )
         at_layer = [Request(self.layer, None)] if self.layer else []
         return [Request(INPUT, RESCALE), *at_layer]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """Difference times multipliers, and at the pixels what is missing from the rise."""
+        """Return the difference times the multipliers; at the pixels with the residual."""
         at = self.layer or INPUT
         pixels = recording.pixels.detach()
         start = baseline(self.baseline, recording.model, pixels)
@@ -89,10 +89,10 @@ class DeepLift(Method):
 def differences(
     recording: Recording, start: Tensor, at: str, rules: Rules
 ) -> tuple[Tensor, Tensor, Float[Tensor, " batch"]]:
-    """What separates the pictures from the pixels `start`, with rules that compare the two.
+    """Compare the pictures with the references `start`, under rules that compare two passes.
 
     `start` is a batch of references or a single one, [1, channels, height, width]. Returns the
-    difference of the activations at `at` and the multipliers pulled back to it, raw shape, and the
+    difference of the activations at `at`, the multipliers there, both in raw shape, and the
     difference of the explained scores. The graph must begin at the pixels.
     """
     forward = recording.forward
@@ -112,13 +112,14 @@ def differences(
     return x - beside(x0.detach(), x), multipliers, _rise(recording, outputs)
 
 
-def _rise(recording: Recording, others: Outputs) -> Float[Tensor, " batch"]:
-    """The explained scores less those of another forward, in the network's precision."""
-    here = recording.forward.outputs
+def _rise(recording: Recording, reference: Outputs) -> Float[Tensor, " batch"]:
+    """Return the explained scores minus those of another pass, in the network's precision."""
+    outputs = recording.forward.outputs
     activations = {
-        place: beside(others.activations[place], a) for place, a in here.activations.items()
+        address: beside(reference.activations[address], a)
+        for address, a in outputs.activations.items()
     }
     score = recording.asked.of(
-        Outputs(beside(others.logits, here.logits), activations, here.layer_graph)
+        Outputs(beside(reference.logits, outputs.logits), activations, outputs.layer_graph)
     )
     return (recording.pulls.explained - score).detach()

@@ -1,30 +1,31 @@
-"""Excitation backpropagation: which neurons most probably made the class win?
+"""Excitation backpropagation: which neurons most probably caused the class to win?
 
-The class has probability 1, and every neuron hands its probability down to the inputs that
-excited it, in proportion to activation times positive weight (seewhy.autodiff.rules.excitation):
+The class has probability 1, and every neuron passes its probability to the inputs that excited it,
+in proportion to activation times positive weight (seewhy.autodiff.rules.excitation):
 
     p_x = x * W+^T (p / (W+ x))        map = sum over channels of p
 
-The contrastive variant begins with the difference of two such p: one for the class, one for its
-opposite, whose weights are the negated ones of the last linear operation. What excites both alike
-cancels, and negative sums are cut off:
+The contrastive variant propagates the difference of two such p: that of the class minus that of its
+opposite, for which the weights of the last linear operation are negated. Neurons that excite both
+equally cancel, and negative sums are set to zero:
 
     map = relu(sum over channels of (p of the class - p of its opposite))
 
 Jianming Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv 1608.00507.
-`skip` says how skip connections take part: "proportional" shares out by the terms of the sum,
-"ignore-skip" sends all through the branch, as the authors' program does for ResNets.
+`skip` sets how a sum with a skip connection is handled: "proportional" distributes p over the terms
+in proportion to their size, "ignore-skip" passes all of it to the residual branch, as the authors'
+implementation does for ResNets.
 
-Unless a layer is named, the one read is a stage before that of Grad-CAM, as in the paper: there
-the maps are finer, and p has been handed down by what the last stage looked at.
+The default layer is one stage before that of Grad-CAM, as in the paper: the maps there are finer,
+and p has passed through the last stage.
 
-The p of a layer that all ways lead through add up to 1; what is missing from that (from 0 in the
-contrastive variant) is the residual. A weighted sum of logits begins with every class in
-proportion to its part of the sum. A pixel excites through (w x)+ of its difference from the mean
+The p of a layer that all paths pass through add up to 1 (0 in the contrastive variant); the
+deviation from that is the residual. For a weighted sum of logits, each class starts with p in
+proportion to its term of the sum. A pixel excites through (w x)+, x its difference from the mean
 colour.
 
-It misleads about the class: only positive weights count, so that excitation backpropagation shows
-what is conspicuous for any class. The contrastive variant is the one to compare classes with.
+It misleads about the class: only positive weights count, so excitation backpropagation shows what
+is salient for any class. Use the contrastive variant to compare classes.
 
     seewhy.explain(model, "dog.jpg", "contrastive-excitation-backprop", layer="layer3")
     seewhy.explain(model, "dog.jpg", "excitation-backprop", layer="input")
@@ -47,17 +48,17 @@ from seewhy.models.model import Model
 
 @dataclass(frozen=True)
 class ExcitationBackprop(Method):
-    """Probability handed down from the class to what excited it.
+    """Probability propagated from the class to the neurons that excited it.
 
-    - `layer`: where to stop, "input" for the pixels; None: found, and reported.
-    - `skip`: how a sum with a skip connection is passed, proportional or ignore-skip.
+    - `layer`: the layer to stop at, "input" for the pixels; None: chosen and reported.
+    - `skip`: how a sum with a skip connection is handled, proportional or ignore-skip.
     """
 
     name = "excitation-backprop"
-    question = "Which neurons most probably made the class win?"
+    question = "Which neurons most probably caused the class to win?"
     source = "Zhang et al. 2016, arXiv 1608.00507"
     reads_layer = True
-    total: ClassVar[int] = 1  # of the probability of a layer
+    total: ClassVar[int] = 1  # the sum of p over a layer
 
     layer: str | None = None
     skip: Skip = "proportional"
@@ -65,34 +66,34 @@ class ExcitationBackprop(Method):
     def __post_init__(self) -> None:
         check(
             self.skip in ("proportional", "ignore-skip"),
-            f"{self.name}: skip is proportional or ignore-skip, not {self.skip!r}",
+            f"{self.name}: skip must be proportional or ignore-skip, not {self.skip!r}",
         )
 
     @property
     def signed(self) -> bool:
-        """Probabilities are not."""
+        """False: probabilities are not negative."""
         return False
 
     @property
     def rules(self) -> Rules:
-        """The rule set; the same object for the same policy."""
+        """The rule set; the same object for the same value of `skip`."""
         return excitation(self.skip)
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """p at the layer; from the pixels on, so that constants are told from activations."""
+        """Request p at the layer; recorded from the pixels on, to identify constants."""
         at = self.layer or stage_before(model, pixels)
         return [Request(at, self.rules), Request(INPUT, self.rules)]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """p, summed over channels, and how much of it was lost."""
+        """Return p, summed over channels, and the residual."""
         require_rectifiers(
             recording,
-            f"{self.name} takes what rectifiers let pass for probabilities",
+            f"{self.name} takes the outputs of ReLUs as probabilities",
             "so activations may be negative",
         )
         at = self.layer or stage_before(recording.model, recording.pixels)
         relevance, _ = recording.relevance(at, self.rules)
-        p = recording.maps(at, relevance) / _began_with(recording)[:, None, None, None]
+        p = recording.maps(at, relevance) / _initial(recording)[:, None, None, None]
         missing = (p.sum((1, 2, 3)) - self.total).abs()
         layer = None if at == INPUT else at
         return Attribution(p, p.sum(1).clamp(min=0), layer, missing)
@@ -100,26 +101,26 @@ class ExcitationBackprop(Method):
 
 @dataclass(frozen=True)
 class ContrastiveExcitationBackprop(ExcitationBackprop):
-    """Probability handed down from the class, less that from its opposite.
+    """Probability propagated from the class, minus that from its opposite.
 
-    - `layer`: where to stop, "input" for the pixels; None: found, and reported.
-    - `skip`: how a sum with a skip connection is passed, proportional or ignore-skip.
+    - `layer`: the layer to stop at, "input" for the pixels; None: chosen and reported.
+    - `skip`: how a sum with a skip connection is handled, proportional or ignore-skip.
     """
 
     name = "contrastive-excitation-backprop"
-    question = "Which neurons made this class win rather than others?"
+    question = "Which neurons caused this class to win rather than others?"
     total = 0
 
     @property
     def rules(self) -> Rules:
-        """The rule set; the same object for the same policy."""
+        """The rule set; the same object for the same value of `skip`."""
         return contrastive_excitation(self.skip)
 
 
 def stage_before(model: Model, pixels: Tensor) -> str:
-    """The deepest layer with finer maps than the one for CAM; of nested ones the outermost.
+    """Return the deepest layer with finer maps than the default CAM layer; outermost if nested.
 
-    That is `layer3` of a ResNet, and in VGG16 the last rectifier before the last pool.
+    For example `layer3` of a ResNet, and in VGG16 the last ReLU before the last pooling layer.
     """
     coarse = model.find_layer(pixels)
     layers = list(model.layer_graph(pixels).layers.values())
@@ -137,13 +138,13 @@ def stage_before(model: Model, pixels: Tensor) -> str:
     return next(name for name in reversed(stage) if name.count(".") == outermost)
 
 
-def _began_with(recording: Recording) -> Float[Tensor, " batch"]:
-    """What was propagated in place of a probability of 1: the score.
+def _initial(recording: Recording) -> Float[Tensor, " batch"]:
+    """Return the propagated value that represents a probability of 1: the score.
 
-    In a difference of logits the classes count as if they were added up: the quotient then says
-    "for" and "against" rightly whichever logit is larger.
+    In a difference of logits, absolute weights are used: the sign of the quotient then means "for"
+    or "against", whichever logit is larger.
     """
     weights = recording.asked.weights
-    of_classes = (weights.abs() * recording.logits).sum(1)
-    began = torch.where(weights.any(1), of_classes, recording.score)
-    return torch.where(began == 0, 1, began)
+    class_sum = (weights.abs() * recording.logits).sum(1)
+    initial = torch.where(weights.any(1), class_sum, recording.score)
+    return torch.where(initial == 0, 1, initial)

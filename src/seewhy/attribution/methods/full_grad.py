@@ -1,20 +1,20 @@
-"""FullGrad: how much do the pixels, and the bias of every layer, contribute to the score?
+"""FullGrad: how much do the pixels and the biases of all layers contribute to the score?
 
     score = sum of x * d score / d x + sum over layers of b * d score / d y    (full gradient)
     map   = psi(x * d score / d x)   + sum over layers and channels of psi(b * d score / d y)
 
 with x the normalised pixels, y a layer's output and b its bias, which for a batch normalisation
 is bias - mean * weight / sqrt(var + eps). psi takes absolute values, scales them to [0, 1] and
-up-samples. Suraj Srinivas, Francois Fleuret: Full-Gradient Representation for Neural Network
-Visualization, 2019, arXiv 1905.00780. `rescale` "layer" scales the channels of a layer together,
-as the authors' program does; "channel" each for itself, as the formula reads.
+upsamples. Suraj Srinivas, Francois Fleuret: Full-Gradient Representation for Neural Network
+Visualization, 2019, arXiv 1905.00780. `rescale` "layer" scales all channels of a layer together, as
+the authors' implementation does; "channel" scales each channel separately, as in the formula.
 
-The first line holds exactly for networks of convolutions, linear layers, batch normalisations,
-rectifiers and pools. What is missing from it elsewhere (GELU, layer normalisation, attention,
-gates) is the residual. Biases without rows and columns count in the sum and not in the map.
+The first equation is exact for networks of convolutions, linear layers, batch normalisations, ReLUs
+and pooling. Its error for other networks (GELU, layer normalisation, attention, gates) is the
+residual. Biases of layers without rows and columns are part of the sum, but not of the map.
 
-It misleads about the sign and the strength: absolute values show evidence for and against alike,
-and after scaling a layer that contributes little is drawn as bright as one that decides.
+It misleads about sign and strength: absolute values show evidence for and against alike, and after
+scaling, a layer that contributes little is as bright as a decisive one.
 
     seewhy.explain(model, "dog.jpg", "fullgrad")
 """
@@ -38,9 +38,9 @@ from seewhy.perturbation.baselines import baseline
 
 Rescale = Literal["layer", "channel"]
 
-ROUNDING = 1e-6  # of the largest value: a smaller range is that of a constant in float32
+ROUNDING = 1e-6  # a range below this fraction of the maximum is a constant in float32
 
-_OVER = {"layer": (1, 2, 3), "channel": (2, 3)}
+_AXES = {"layer": (1, 2, 3), "channel": (2, 3)}
 _CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
@@ -49,79 +49,79 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 @dataclass(frozen=True)
 class FullGrad(Method):
-    """Shares of the pixels and of every bias in the score, by size, laid over each other.
+    """Absolute contributions of the pixels and of all biases to the score, added up.
 
-    - `rescale`: what is scaled to [0, 1] at once: all channels of a "layer", or each "channel".
+    - `rescale`: what is scaled to [0, 1]: all channels of a "layer" together, or each "channel".
     """
 
     name = "fullgrad"
-    question = "How much do the pixels and every bias contribute to the score?"
+    question = "How much do the pixels and all biases contribute to the score?"
     source = "Srinivas, Fleuret 2019, arXiv 1905.00780"
 
     rescale: Rescale = "layer"
 
     def __post_init__(self) -> None:
         check(
-            self.rescale in _OVER,
-            f"fullgrad's rescale is 'layer' or 'channel', not {self.rescale!r}",
+            self.rescale in _AXES,
+            f"{self.name}: rescale must be 'layer' or 'channel', not {self.rescale!r}",
         )
 
     @property
     def signed(self) -> bool:
-        """Never: absolute values are added up."""
+        """False: absolute values are added up."""
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The gradients at the pixels and at every layer with a bias."""
+        """Request the gradients at the pixels and at every layer with a bias."""
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
-                f"{self.name} adds up the biases of all layers, and those of {model.name} are "
-                "inside TorchScript, where they cannot be seen"
+                f"{self.name} reads the biases of all layers, and those of {model.name} are "
+                "inside TorchScript, where they cannot be read"
             )
         return [Request(), *(Request(at) for at in _biases(model, model.layer_graph(pixels)))]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """Two channels, the pixels' part and the biases'; the residual of the full gradient."""
+        """Return two channels, of pixels and biases, and the residual of the full gradient."""
         pixels = recording.pixels.detach()
         layer_graph = recording.model.layer_graph(pixels)
         size = (pixels.shape[-2], pixels.shape[-1])
         shares = (pixels - baseline("mean", recording.model, pixels)) * recording.gradient()
-        of_pixels = self._psi(shares.float(), size)
-        of_biases = torch.zeros_like(of_pixels)
+        pixel_map = self._psi(shares.float(), size)
+        bias_map = torch.zeros_like(pixel_map)
         total = shares.float().sum((1, 2, 3))
         for at, terms in _bias_terms(recording, layer_graph).items():
             total = total + terms.flatten(1).sum(1)
             if layer_graph.layer(Address.parse(at).layer).grid:
-                of_biases += self._psi(recording.maps(at, terms), size)
-        values = torch.stack([of_pixels, of_biases], 1)
+                bias_map += self._psi(recording.maps(at, terms), size)
+        values = torch.stack([pixel_map, bias_map], 1)
         missing = (total - recording.score).abs() / recording.score.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=missing)
 
     def _psi(
         self, shares: Float[Tensor, "batch channels h w"], size: tuple[int, int]
     ) -> Float[Tensor, "batch height width"]:
-        """The sum over channels of psi; up-sampling comes last because it is linear."""
-        sizes, over = shares.abs(), _OVER[self.rescale]
-        low, high = sizes.amin(over, keepdim=True), sizes.amax(over, keepdim=True)
+        """Return the sum over channels of psi; upsampling is linear, so it comes after the sum."""
+        magnitude, axes = shares.abs(), _AXES[self.rescale]
+        low, high = magnitude.amin(axes, keepdim=True), magnitude.amax(axes, keepdim=True)
         varies = high - low > ROUNDING * high
-        scaled = torch.where(varies, (sizes - low) / (high - low), 0).sum(1, keepdim=True)
+        scaled = torch.where(varies, (magnitude - low) / (high - low), 0).sum(1, keepdim=True)
         return F.interpolate(scaled, size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _bias_terms(recording: Recording, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """b * d score / d y, of y's shape, of each layer with a bias that the score depends on."""
+    """Return b * d score / d y, in y's shape, by layer; only where the score depends on y."""
     terms = {}
     for at, bias in _biases(recording.model, layer_graph).items():
         with suppress(NotApplicable):
             gradient = recording.gradient(at).float()
-            if len(gradient) == len(recording.pixels):  # windows in the batch are left out
+            if len(gradient) == len(recording.pixels):  # not where the batch axis holds windows
                 terms[at] = bias.float() * gradient
     return terms
 
 
 def _biases(model: Model, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """The bias of each call of each layer that has one, in a shape that its output takes."""
-    found = {}
+    """Return the bias for each call of each layer that has one, broadcastable to its output."""
+    biases = {}
     for layer in layer_graph.layers.values():
         module = model.net.get_submodule(layer.name)
         bias = implicit_bias(module)
@@ -130,12 +130,12 @@ def _biases(model: Model, layer_graph: LayerGraph) -> dict[str, Tensor]:
         if not isinstance(module, nn.Linear):
             bias = bias.view(-1, *[1] * (len(layer.shape) - 1))
         calls = [f"{layer.name}#{call}" for call in range(layer.calls)]
-        found |= dict.fromkeys(calls if layer.calls > 1 else [layer.name], bias)
-    return found
+        biases |= dict.fromkeys(calls if layer.calls > 1 else [layer.name], bias)
+    return biases
 
 
 def implicit_bias(module: nn.Module) -> Float[Tensor, " channels"] | None:
-    """What the module puts out for an input of zeros, per channel; None for other modules."""
+    """Return the module's output for an input of zeros, per channel; None if not affine."""
     if isinstance(module, _BATCH_NORMS):
         return _batch_norm_bias(module)
     linear = isinstance(module, (nn.Linear, *_CONVOLUTIONS))
@@ -143,8 +143,8 @@ def implicit_bias(module: nn.Module) -> Float[Tensor, " channels"] | None:
 
 
 def _batch_norm_bias(norm: nn.modules.batchnorm._BatchNorm) -> Tensor | None:
-    """bias - mean * weight / sqrt(var + eps)."""
-    # Without running statistics it is not affine; with children it is fused with an activation.
+    """Return bias - mean * weight / sqrt(var + eps)."""
+    # Without running statistics it is not affine; with submodules it includes an activation.
     if norm.running_mean is None or norm.running_var is None or list(norm.children()):
         return None
     shift = -norm.running_mean / (norm.running_var + norm.eps).sqrt()

@@ -3,8 +3,8 @@
     max over channels of |d logit / d pixel|
 
 Karen Simonyan, Andrea Vedaldi, Andrew Zisserman: Deep Inside Convolutional Networks, 2013,
-arXiv 1312.6034. Pixels are in [0, 1]; a network that divides by a std gets its gradient
-divided by it too.
+arXiv 1312.6034. The gradient is with respect to pixels in [0, 1], so it includes the division by
+the std in the model's normalisation.
 
     seewhy.explain(model, "dog.jpg", "gradient", reduction="norm")
 """
@@ -23,7 +23,7 @@ from seewhy.models.model import Model
 
 @dataclass(frozen=True)
 class PulledBack(Method):
-    """A method that pulls the logit back to the pixels under its rules and sums up channels."""
+    """A method that backpropagates the logit to the pixels under its rules and reduces channels."""
 
     rules: ClassVar[Rules]
 
@@ -34,15 +34,15 @@ class PulledBack(Method):
 
     @property
     def signed(self) -> bool:
-        """Only a plain sum over channels keeps the sign."""
+        """Whether the reduction is a plain sum over channels, which keeps the sign."""
         return self.reduction == "sum"
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The gradient at the pixels, under the method's rules."""
+        """Request the gradient at the pixels, under the method's rules."""
         return [Request(INPUT, self.rules)]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The pulled-back logit."""
+        """Return the backpropagated logit, reduced over the channels."""
         values = recording.gradient(INPUT, self.rules).float()
         return Attribution(values, reduce(values, self.reduction))
 

@@ -1,8 +1,8 @@
-"""What the gradient-weighted CAMs share: maps of one layer, weighted by the logit's gradient.
+"""The base class of gradient-weighted CAMs: maps of one layer, weighted by the logit's gradient.
 
 They read the activation A and the gradient g = d logit / d A at one layer, and differ in one
-formula, `weighted`: what each cell of each channel contributes. The map is the (rectified) sum
-over channels.
+formula, `weighted`: the contribution of each position and channel. The map is the sum over
+channels, by default rectified.
 """
 
 from abc import abstractmethod
@@ -22,7 +22,8 @@ Maps = Float[Tensor, "batch channels h w"]
 class GradientCAM(Method):
     """Feature maps of one layer, weighted by their gradient.
 
-    - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
+    - `layer`: the layer of the maps; None: chosen and reported.
+    - `relu`: keep only evidence for the class.
     """
 
     reads_layer = True
@@ -32,15 +33,15 @@ class GradientCAM(Method):
 
     @property
     def signed(self) -> bool:
-        """Unless it is rectified."""
+        """Whether the map is not rectified."""
         return not self.relu
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Activation and gradient at the layer."""
+        """Request the activation and the gradient at the layer."""
         return [Request(self.layer or model.find_layer(pixels))]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The weighted maps."""
+        """Return the weighted maps and their sum."""
         layer = self.layer or recording.model.find_layer(recording.pixels)
         gradients = recording.maps(layer, recording.gradient(layer))
         values = self.weighted(recording.maps(layer), gradients)
@@ -49,4 +50,4 @@ class GradientCAM(Method):
 
     @abstractmethod
     def weighted(self, maps: Maps, gradients: Maps) -> Maps:
-        """What each cell of each channel contributes."""
+        """Return the contribution of each position and channel."""

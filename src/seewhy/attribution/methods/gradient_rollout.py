@@ -1,15 +1,15 @@
-"""Gradient-weighted rollout: from which patches does evidence for the class reach the decision?
+"""Gradient-weighted rollout: from which patches does evidence for the class reach the output?
 
     R = (I + A'_L) ... (I + A'_2) (I + A'_1),    A'_l = mean over heads of relu(g_l * A_l)
 
 with A_l the attention of layer l and g_l = d score / d A_l; the map is the row of the token that
-is read out (the class token, or the mean over all that are averaged). Only attention that would
-raise the score if it grew counts, so the map belongs to the class.
+the logits are read from (the class token, or the mean over all averaged tokens). Only attention
+that would raise the score if it increased counts, so the map is class-specific.
 Hila Chefer, Shir Gur, Lior Wolf: Generic Attention-model Explainability, 2021, arXiv 2103.15679,
 equations 5 and 6 (R <- R + A' R, from the identity), for self-attention.
 
-It misleads where the score saturates or where evidence passes through perceptrons and values,
-which it does not see; evidence against the class is left out.
+It misleads where the score saturates, and where evidence passes through MLPs and value vectors,
+which it ignores; it also omits evidence against the class.
 
     seewhy.explain(model, "dog.jpg", "gradient-rollout", target="tabby")
 """
@@ -23,12 +23,12 @@ from seewhy.attribution.methods.rollout import Heads, Rollout, Row
 
 @dataclass(frozen=True)
 class GradientRollout(Rollout):
-    """Attention that raises the score, gathered over all layers."""
+    """Attention that raises the score, accumulated over all layers."""
 
     name = "gradient-rollout"
-    question = "From which patches does evidence for the class reach the decision?"
+    question = "From which patches does evidence for the class reach the output?"
     source = "Chefer, Gur, Wolf 2021, arXiv 2103.15679"
 
     def before(self, row: Row, attention: Heads, gradient: Heads) -> Row:
-        """row (I + A')."""
+        """Return row (I + A')."""
         return row + torch.einsum("bi,bij->bj", row, (gradient * attention).relu().mean(1))

@@ -1,8 +1,8 @@
-"""Weighted sums of gradients at points near or on the way to the picture.
+"""Weighted sums of gradients at points near the picture, or on the path to it.
 
     sum_k weights[k] * gradient of the explained score at the pixels point(k)
 
-SmoothGrad's points are noisy copies, those of integrated gradients lie on a straight line.
+SmoothGrad's points are noisy copies; those of integrated gradients lie on a straight line.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from seewhy.support.batching import BatchSizer
 def summed_gradient(
     recording: Recording, point: Callable[[int], Tensor], weights: Float[Tensor, " points"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """The sum, with the points run in as few forwards as the batch bound allows."""
+    """Return the sum, from as few forward passes as the batch size allows."""
     pixels, settings = recording.pixels, recording.settings
-    # In half precision small gradients would vanish between the terms.
+    # In half precision, small terms would be rounded away in the sum.
     wide = torch.promote_types(pixels.dtype, torch.float32)
     total = torch.zeros_like(pixels, dtype=wide, requires_grad=False)
     full = settings.precision == "full"

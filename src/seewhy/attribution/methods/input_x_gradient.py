@@ -1,9 +1,9 @@
-"""Input times gradient: how much of the score is each pixel's part, taking it to be linear?
+"""Input times gradient: how much does each pixel contribute, if the model is linear?
 
     sum over channels of (x - x0) * d logit / d x
 
-The first-order part of the score's difference from the baseline x0. At a layer,
-the linear approximation sum over channels of A * d logit / d A.
+The first-order approximation of the score's difference from the baseline x0. At a layer with
+activation A, sum over channels of A * d logit / d A.
 Avanti Shrikumar et al.: Not Just a Black Box, 2016, arXiv 1605.01713.
 
     seewhy.explain(model, "dog.jpg", "input-x-gradient", baseline="black")
@@ -22,14 +22,14 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 
 @dataclass(frozen=True)
 class InputXGradient(Method):
-    """First-order share of the score, at the pixels or at any layer.
+    """First-order contribution to the score, at the pixels or at any layer.
 
-    - `baseline`: what the pixels are compared with: mean, black, grey, white, blur or noise.
-    - `layer`: where to linearise; None: at the pixels.
+    - `baseline`: the reference for the pixels: mean, black, grey, white, blur or noise.
+    - `layer`: the layer at which to linearise; None: the pixels.
     """
 
     name = "input-x-gradient"
-    question = "How much of the score is each pixel's part, if the model is linear?"
+    question = "How much does each pixel contribute, if the model is linear?"
     source = "Shrikumar et al. 2016, arXiv 1605.01713"
 
     baseline: str = "mean"
@@ -40,15 +40,15 @@ class InputXGradient(Method):
 
     @property
     def signed(self) -> bool:
-        """Always."""
+        """True: contributions have a sign."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Value and gradient at the pixels or the layer."""
+        """Request the value and the gradient at the pixels or the layer."""
         return [Request(self.layer or INPUT)]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """(x - x0) * gradient, or A * gradient."""
+        """Return (x - x0) * gradient, or A * gradient at a layer."""
         if self.layer:
             product = recording.activation(self.layer) * recording.gradient(self.layer)
             values = recording.maps(self.layer, product)

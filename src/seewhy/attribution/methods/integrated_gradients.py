@@ -1,10 +1,10 @@
-"""Integrated gradients: how is the score's rise from a baseline shared out among the pixels?
+"""Integrated gradients: how is the score's rise from a baseline distributed over pixels?
 
     (x - x0) * integral over a in [0, 1] of gradient(x0 + a (x - x0))
 
 Mukund Sundararajan, Ankur Taly, Qiqi Yan: Axiomatic Attribution, 2017, arXiv 1703.01365.
-The shares sum to f(x) - f(x0) (completeness); what the quadrature misses is the residual.
-Gauss-Legendre nodes, as precise with 32 steps as a Riemann sum with some hundreds.
+The contributions sum to f(x) - f(x0) (completeness); the quadrature error is the residual. With
+Gauss-Legendre nodes, 32 steps are as precise as a Riemann sum with several hundred.
 
     seewhy.explain(model, "dog.jpg", "integrated-gradients", baseline="blur", steps=64)
 """
@@ -24,13 +24,13 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
-    """The score's rise from a baseline, shared out among the pixels.
+    """The score's rise from a baseline, distributed over the pixels.
 
-    - `steps`: nodes of the quadrature. - `baseline`: mean, black, grey, white, blur or noise.
+    - `steps`: quadrature nodes. - `baseline`: mean, black, grey, white, blur or noise.
     """
 
     name = "integrated-gradients"
-    question = "How is the score's rise from a baseline shared out among pixels?"
+    question = "How is the score's rise from a baseline distributed over pixels?"
     source = "Sundararajan, Taly, Yan 2017, arXiv 1703.01365"
 
     steps: int = 32
@@ -38,19 +38,19 @@ class IntegratedGradients(Method):
 
     def __post_init__(self) -> None:
         check_baseline(self.baseline)
-        check(self.steps >= 1, f"integrated-gradients needs at least one step, not {self.steps}")
+        check(self.steps >= 1, f"{self.name}: steps must be at least 1, not {self.steps}")
 
     @property
     def signed(self) -> bool:
-        """Always."""
+        """True: contributions have a sign."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The path integral, with its completeness residual."""
+        """Return the path integral, with its completeness residual."""
         pixels = recording.pixels.detach()
         start = baseline(self.baseline, recording.model, pixels)
         nodes, weights = _gauss_legendre(self.steps)
@@ -65,6 +65,6 @@ class IntegratedGradients(Method):
 
 
 def _gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
-    """Nodes in [0, 1] and weights that sum to one."""
+    """Return nodes in [0, 1] and weights that sum to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)

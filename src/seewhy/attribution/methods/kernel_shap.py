@@ -1,19 +1,21 @@
 """KernelSHAP: what is each segment's fair share of the score?
 
-    minimise over v   sum over coalitions z of k(z) (f(z) - f(nothing) - <v, z>)^2
-    under             sum of v = f(everything) - f(nothing)
+    minimise over v   sum over coalitions z of k(z) (f(z) - f(empty) - <v, z>)^2
+    subject to        sum of v = f(full) - f(empty)
 
-where z says which segments of the picture are shown, and k is the Shapley kernel
-k(z) = (M - 1) / (C(M, s) s (M - s)) for s of M segments. Over all coalitions the solution is the
-Shapley value: the mean, over all orders in which the segments may come, of what each adds. Scott
-Lundberg, Su-In Lee: A unified approach to interpreting model predictions, 2017, arXiv 1705.07874.
+where z is the set of visible segments, and k is the Shapley kernel
+k(z) = (M - 1) / (C(M, s) s (M - s)) for s of M segments. Over all coalitions, the solution is the
+Shapley value: the mean increase of the score when a segment is added, over all orders of segments.
+Scott Lundberg, Su-In Lee: A unified approach to interpreting model predictions, 2017, arXiv
+1705.07874.
 
-Sizes of coalitions, from the smallest and largest on, are run whole while `samples` allows; from
-the others coalitions are drawn by the kernel, each with its complement. With 2^M samples or more
-the values are exact. Where samples are too few to tell segments apart, these share equally.
+Coalition sizes are enumerated completely, from the smallest and largest inwards, as far as
+`samples` allows; for the other sizes, coalitions are drawn from the kernel, each with its
+complement. With 2^M samples or more, the values are exact. Segments that the samples do not
+distinguish share equally.
 
-It misleads as all that hides parts of the picture does: it is a fair share of what the network
-makes of pictures that it was not trained on.
+It misleads like all methods that hide parts of the picture: the values are fair shares of scores of
+pictures that are unlike the training data.
 
     seewhy.explain(model, "dog.jpg", "kernel-shap", segments=10, samples=1024)   # exact
 """
@@ -29,15 +31,15 @@ from torch import Tensor
 from seewhy.attribution.methods.surrogate import Design, Fit, Surrogate, explained
 
 # Singular values below this fraction of the largest are discarded.
-LEAST_TOLD = 1e-2
+SINGULAR_CUTOFF = 1e-2
 
 
 @dataclass(frozen=True)
 class KernelSHAP(Surrogate):
     """The Shapley value of each segment.
 
-    - `samples`: coalitions of segments that are run. - `segments`: about how many.
-    - `baseline`: what stands in for what is hidden, a baseline. - `score`: logit or probability.
+    - `samples`: coalitions of segments that are scored. - `segments`: their approximate number.
+    - `baseline`: the baseline that replaces hidden segments. - `score`: logit or probability.
     """
 
     name = "kernel-shap"
@@ -47,26 +49,26 @@ class KernelSHAP(Surrogate):
     score: str = "logit"
 
     def design(self, segments: int, seed: int) -> Design:
-        """Nothing, everything, and coalitions between; the first two count as constraints."""
+        """Return the empty and the full coalition, which are constraints, and others."""
         ends = torch.tensor([[False], [True]]).expand(2, segments)
         coalitions, weights = _coalitions(segments, self.samples - 2, seed)
         return Design(torch.cat([ends, coalitions]), torch.cat([torch.zeros(2).double(), weights]))
 
     def fit(self, design: Design, scores: Float[Tensor, "questions samples"]) -> Fit:
-        """Equal shares, and what the coalitions say about differences between segments."""
+        """Return equal shares plus the differences that the coalitions show between segments."""
         z, w = design.shown[2:].double(), design.weights[2:]
-        nothing, everything = scores[:, :1], scores[:, 1:2]
+        empty, full = scores[:, :1], scores[:, 1:2]
         segments = z.shape[1]
-        rise = everything - nothing
+        rise = full - empty
         shares = z.mean(1)
-        gains = scores[:, 2:] - nothing - rise * shares
-        # Without the mean, coefficients of least norm add up to zero, and the sum stays `rise`.
-        different = w.sqrt()[:, None] * (z - shares[:, None])
-        solve = torch.linalg.pinv(different, rtol=LEAST_TOLD)
+        gains = scores[:, 2:] - empty - rise * shares
+        # With rows of mean zero, the minimum-norm solution adds up to zero; the sum stays `rise`.
+        centred = w.sqrt()[:, None] * (z - shares[:, None])
+        solve = torch.linalg.pinv(centred, rtol=SINGULAR_CUTOFF)
         values = rise / segments + gains * w.sqrt() @ solve.T
         return Fit(
             values,
-            explained(scores[:, 2:], nothing + values @ z.T, w),
+            explained(scores[:, 2:], empty + values @ z.T, w),
             ((values.sum(1) - rise[:, 0]).abs() / rise[:, 0].abs().clamp_min(1e-12)),
         )
 
@@ -74,39 +76,39 @@ class KernelSHAP(Surrogate):
 def _coalitions(
     segments: int, count: int, seed: int
 ) -> tuple[Bool[Tensor, "coalitions segments"], Float[Tensor, " coalitions"]]:
-    """At most `count` coalitions, neither empty nor full, and what each weighs."""
-    sizes = range(1, segments // 2 + 1)  # each with the complements
+    """Return at most `count` coalitions, neither empty nor full, and their weights."""
+    sizes = range(1, segments // 2 + 1)  # each includes the complements
     masses = [(2 - (2 * s == segments)) * (segments - 1) / (s * (segments - s)) for s in sizes]
     rows, weights = [torch.zeros(0, segments, dtype=torch.bool)], [torch.zeros(0).double()]
     for i, size in enumerate(sizes):
         number = (2 - (2 * size == segments)) * math.comb(segments, size)
         if count * masses[i] < number * sum(masses[i:]) * (1 - 1e-9):
             pairs = count // 2
-            drawn = _drawn(segments, sizes[i:], masses[i:], pairs, seed)
+            drawn = _draw(segments, sizes[i:], masses[i:], pairs, seed)
             rows += [drawn, ~drawn]
-            weights.append(_each(sum(masses[i:]) / max(1, 2 * pairs), 2 * pairs))
+            weights.append(_equal(sum(masses[i:]) / max(1, 2 * pairs), 2 * pairs))
             break
-        whole = _of_size(segments, size)
-        rows += [whole] if 2 * size == segments else [whole, ~whole]
-        weights.append(_each(masses[i] / number, number))
+        coalitions = _of_size(segments, size)
+        rows += [coalitions] if 2 * size == segments else [coalitions, ~coalitions]
+        weights.append(_equal(masses[i] / number, number))
         count -= number
     return torch.cat(rows), torch.cat(weights)
 
 
-def _each(weight: float, count: int) -> Float[Tensor, " coalitions"]:
+def _equal(weight: float, count: int) -> Float[Tensor, " coalitions"]:
     return torch.full((count,), weight, dtype=torch.float64)
 
 
 def _of_size(segments: int, size: int) -> Bool[Tensor, "coalitions segments"]:
-    """All coalitions of this size."""
+    """Return all coalitions of this size."""
     members = torch.tensor(list(combinations(range(segments), size)))
     return torch.zeros(len(members), segments, dtype=torch.bool).scatter(1, members, True)
 
 
-def _drawn(
+def _draw(
     segments: int, sizes: range, masses: list[float], count: int, seed: int
 ) -> Bool[Tensor, "coalitions segments"]:
-    """Coalitions of these sizes, drawn in proportion to the masses; the n-th of seed and n."""
+    """Draw coalitions, sizes in proportion to `masses`; the n-th depends on seed and n only."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(count, 1 + segments, generator=generator, dtype=torch.float64)
     edges = torch.tensor(masses, dtype=torch.float64).cumsum(0)

@@ -1,9 +1,9 @@
-"""Layer-wise relevance propagation: how is the score shared out, layer by layer, down to pixels?
+"""Layer-wise relevance propagation: how is the score distributed, layer by layer, to the pixels?
 
-Every operation hands the relevance of its output on to its inputs, in proportion to what they
-contributed; the composite says by which rule (seewhy.autodiff.rules.linear and .composites). The
-shares of the pixels and what biases and other constants kept add up to the score; what is missing
-from that is the residual. A batch normalisation counts as part of the convolution before.
+Every operation distributes the relevance of its output over its inputs, in proportion to their
+contributions; the composite selects the rules (seewhy.autodiff.rules.linear and .composites). The
+relevance of the pixels plus that of biases and other constants is the score; the deviation from
+that is the residual. A batch normalisation is folded into the convolution before it.
 
 Sebastian Bach et al.: On Pixel-Wise Explanations, 2015, PLOS ONE 10(7) e0130140; Gregoire
 Montavon et al.: Layer-Wise Relevance Propagation: An Overview, 2019; Maximilian Kohlbrenner et
@@ -11,15 +11,15 @@ al. 2020, arXiv 1910.09840 (composites); Reduan Achtibat et al.: AttnLRP, 2024, 
 (attention, normalisations, smooth activations); concept-conditional relevance (`through`):
 Reduan Achtibat et al. 2023, arXiv 2206.03208.
 
-It misleads where biases keep most of the score, which the residual does not show; epsilon alone
-is close to input times gradient and as noisy; alpha-beta and z+ tend to look the same for every
-class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
+It misleads where biases absorb most of the score, which the residual does not show; epsilon alone
+is close to input times gradient and as noisy; with alpha-beta and z+, maps of deep networks tend to
+look the same for every class (Sixt et al. 2020, arXiv 1912.09818).
 
     seewhy.explain(model, "dog.jpg", "lrp", composite="epsilon-gamma-box", gamma=0.1)
     seewhy.explain(model, "dog.jpg", "lrp-epsilon", layer="layer3")
     seewhy.explain(model, "dog.jpg", "lrp-epsilon-plus", through=("layer3:17", "layer3:40"))
 
-The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A composite of your own:
+The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A custom composite:
 
     from seewhy.autodiff.rules.composites import always, composite, reads_picture
     from seewhy.autodiff.rules.linear import epsilon, flat
@@ -46,11 +46,12 @@ from seewhy.models.model import Model
 
 @dataclass(frozen=True)
 class Relevance(Method):
-    """What all LRP methods share: relevance handed down layer by layer under a composite.
+    """The base class of LRP methods: relevance propagated layer by layer under a composite.
 
-    - `epsilon`: keeps denominators away from zero; None: as the composite has it, 1e-6.
-    - `layer`: where to stop; None: at the pixels.
-    - `through`: channels such as "layer3:17" that all relevance has to pass; None: no condition.
+    - `epsilon`: keeps denominators away from zero; None: the composite's value, 1e-6.
+    - `layer`: the layer to stop at; None: the pixels.
+    - `through`: channels such as "layer3:17" that all relevance must pass through; None: no
+      condition.
     """
 
     source = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
@@ -58,143 +59,145 @@ class Relevance(Method):
 
     epsilon: float | None = None
     layer: str | None = None
-    through: tuple[str, ...] | None = None  # a single one also as a word
+    through: tuple[str, ...] | None = None  # a single channel may be a string
 
     def __post_init__(self) -> None:
         if isinstance(self.through, str):
             object.__setattr__(self, "through", (self.through,))
-        small = self.epsilon
-        check(small is None or small > 0, f"{self.name}: epsilon must be above 0, not {small}")
+        epsilon = self.epsilon
+        check(
+            epsilon is None or epsilon > 0, f"{self.name}: epsilon must be above 0, not {epsilon}"
+        )
         for at in self.through or ():
             check(
                 Address.parse(at).channel is not None,
-                f"{self.name}: through names channels, such as {at}:17",
+                f"{self.name}: through must name channels, such as {at}:17, not {at}",
             )
-        self.rules()  # refuses what the composite does not take
+        self.rules()  # raises for parameters that the composite does not have
 
     def rules(self) -> Rules:
-        """The composite; the same object for the same parameters."""
+        """Return the composite; the same object for the same parameters."""
         return rules_of(self.preset, epsilon=self.epsilon)
 
     @property
     def signed(self) -> bool:
-        """Always."""
+        """True: contributions have a sign."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The relevance of the pixels or the layer."""
+        """Request the relevance of the pixels or the layer."""
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
-                f"{self.name} has a rule for each operation, and those of {model.name} run inside "
-                "TorchScript, where they cannot be seen"
+                f"{self.name} must record every operation, and those of {model.name} run inside "
+                "TorchScript, where they cannot be recorded"
             )
         return [Request(self.layer or INPUT, self.rules(), self.through or ())]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The relevance, and at the pixels what is missing from the score."""
+        """Return the relevance; at the pixels with the residual."""
         at = self.layer or INPUT
         relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
             raise NotApplicable(
-                f"{self.name} has rules for convolutions and dense layers, and "
-                f"{recording.model.name} runs none that can be seen"
+                f"{self.name} has rules for convolutions and linear layers, and none were recorded "
+                f"in {recording.model.name}"
             )
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        kept = 0 if ledger.constants is None else ledger.constants.float()
-        missing = (values.sum((1, 2, 3)) + kept - recording.score).abs()
+        absorbed = 0 if ledger.constants is None else ledger.constants.float()
+        missing = (values.sum((1, 2, 3)) + absorbed - recording.score).abs()
         residual = missing / recording.score.abs().clamp_min(1e-12)
         return Attribution(values, values.sum(1), residual=residual)
 
 
 @dataclass(frozen=True)
 class LRP(Relevance):
-    """Relevance handed down layer by layer, under a composite that is named.
+    """Relevance propagated layer by layer, under the named composite.
 
     - `composite`: epsilon, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1,
-      epsilon-alpha2-beta1-flat, epsilon-gamma-box, or one that was added by `add_composite`.
+      epsilon-alpha2-beta1-flat, epsilon-gamma-box, or one added with `add_composite`.
     - `gamma`: how much contributions of the output's own sign are favoured, in composites that
-      have it; None: as the composite has it.
+      have it; None: the composite's value.
     """
 
     name = "lrp"
-    question = "How is the score shared out, layer by layer, down to the pixels?"
-    in_sweeps = False  # "all" and "quick" have the six that are named
+    question = "How is the score distributed, layer by layer, to the pixels?"
+    in_sweeps = False  # "all" and "quick" include the six named methods instead
 
     composite: str = "epsilon-plus"
     gamma: float | None = None
 
     def rules(self) -> Rules:
-        """The composite of this name."""
+        """Return the composite of this name."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
 
 
 @dataclass(frozen=True)
 class LRPEpsilon(Relevance):
-    """Relevance in proportion to contributions, everywhere."""
+    """Relevance in proportion to contributions, in all layers."""
 
     name = "lrp-epsilon"
-    question = "How is the score shared out by contribution, down to the pixels?"
+    question = "How is the score distributed to pixels by their contributions?"
     preset = "epsilon"
 
 
 @dataclass(frozen=True)
 class LRPEpsilonPlus(Relevance):
-    """Positive contributions in convolutions, all contributions in dense layers."""
+    """Positive contributions in convolutions, all contributions in linear layers."""
 
     name = "lrp-epsilon-plus"
-    question = "How is the score shared out among what contributes to it?"
+    question = "How is the score distributed over what contributes to it?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
     preset = "epsilon-plus"
 
 
 @dataclass(frozen=True)
 class LRPEpsilonPlusFlat(Relevance):
-    """As lrp-epsilon-plus, and evenly over the pixels that the first layer reads together."""
+    """Like lrp-epsilon-plus, with relevance spread evenly over the first layer's windows."""
 
     name = "lrp-epsilon-plus-flat"
-    question = "Which regions does the score come from, whatever their colours?"
+    question = "Which regions does the score come from, regardless of colour?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
     preset = "epsilon-plus-flat"
 
 
 @dataclass(frozen=True)
 class LRPEpsilonAlpha2Beta1(Relevance):
-    """Twice the positive contributions less the negative ones, in convolutions."""
+    """Twice the positive contributions minus the negative ones, in convolutions."""
 
     name = "lrp-epsilon-alpha2-beta1"
-    question = "What contributes to the score, and what holds it back?"
+    question = "What increases the score, and what decreases it?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
     preset = "epsilon-alpha2-beta1"
 
 
 @dataclass(frozen=True)
 class LRPEpsilonAlpha2Beta1Flat(Relevance):
-    """As lrp-epsilon-alpha2-beta1, and evenly over the pixels that the first layer reads."""
+    """Like lrp-epsilon-alpha2-beta1, spread evenly over the windows of the first layer."""
 
     name = "lrp-epsilon-alpha2-beta1-flat"
-    question = "Which regions contribute to the score, and which hold it back?"
+    question = "Which regions increase the score, and which decrease it?"
     source = "Kohlbrenner et al. 2020, arXiv 1910.09840"
     preset = "epsilon-alpha2-beta1-flat"
 
 
 @dataclass(frozen=True)
 class LRPEpsilonGammaBox(Relevance):
-    """Contributions of the output's sign favoured in convolutions; pixels between black and white.
+    """Favours contributions of the output's sign in convolutions; bounds pixels by black and white.
 
     - `gamma`: how much they are favoured; None: 0.25.
     """
 
     name = "lrp-epsilon-gamma-box"
-    question = "How is the score shared out, if pixels could be black or white?"
+    question = "How is the score distributed, if pixels range from black to white?"
     source = "Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview"
     preset = "epsilon-gamma-box"
 
     gamma: float | None = None
 
     def rules(self) -> Rules:
-        """The composite with this gamma."""
+        """Return the composite with this gamma."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.preset, epsilon=self.epsilon, gamma=self.gamma)

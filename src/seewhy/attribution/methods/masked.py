@@ -1,4 +1,4 @@
-"""What methods share that look at scores of changed pictures: the number that is scored."""
+"""The choice of score for methods that score masked pictures."""
 
 from seewhy.attribution.method import check_choice
 
@@ -6,5 +6,5 @@ SCORES = ("logit", "probability")
 
 
 def check_score(score: str) -> str:
-    """ "logit" or "probability", else raises Unknown."""
+    """Return the score if it is "logit" or "probability"; raises Unknown otherwise."""
     return check_choice("score", score, SCORES)

@@ -1,11 +1,11 @@
-"""Meaningful perturbation: what is the least that has to go for the score to fall?
+"""Meaningful perturbation: what is the smallest region whose removal lowers the score?
 
-    minimise over masks m   p(x seen through m) + area * mean(1 - m) + smoothness * mean |grad m|^3
+    minimise over masks m   p(x behind m) + area * mean(1 - m) + smoothness * mean |grad m|^3
 
-(the deletion game; in the preservation game m is the least that keeps the score, and p comes with
-a minus). The mask has a cell for every `cell` pixels and is up-sampled; the picture is shifted by
-some pixels at every step, against artefacts. Ruth Fong, Andrea Vedaldi: Interpretable Explanations
-of Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
+(the deletion game; in the preservation game, -p(x behind m) + area * mean(m) + the same smoothness
+term). The mask has one cell per `cell` x `cell` pixels and is upsampled; the picture is shifted by
+a few pixels at every step, to avoid artefacts. Ruth Fong, Andrea Vedaldi: Interpretable
+Explanations of Black Boxes by Meaningful Perturbation, 2017, arXiv 1704.03296.
 
 The size of the mask depends on the weights of the two penalties and differs between pictures;
 `extremal-perturbation` fixes the area instead.
@@ -34,15 +34,15 @@ RATE = 0.1
 
 @dataclass(frozen=True)
 class MeaningfulPerturbation(Method):
-    """The least that has to go for the score to fall, or that keeps it.
+    """The smallest region whose removal lowers the score, or that keeps the score.
 
-    - `game`: delete or preserve. - `baseline`: blur, another, or pyramid. - `steps`: of the
-    optimisation. - `cell`: pixels of the picture to one of the mask. - `area`, `smoothness`:
-    weights of the penalties. - `jitter`: the largest shift, in pixels.
+    - `game`: delete or preserve. - `baseline`: blur, another baseline, or pyramid.
+    - `steps`: optimisation steps. - `cell`: side of a mask cell, in pixels of the picture.
+    - `area`, `smoothness`: weights of the penalties. - `jitter`: the largest shift, in pixels.
     """
 
     name = "meaningful-perturbation"
-    question = "What is the least that has to go for the score to fall?"
+    question = "What is the smallest region whose removal lowers the score?"
     source = "Fong, Vedaldi 2017, arXiv 1704.03296"
     costly = True
     random = True
@@ -58,44 +58,48 @@ class MeaningfulPerturbation(Method):
     def __post_init__(self) -> None:
         check_perturbation(self.baseline)
         check_choice("game", self.game, GAMES)
-        check(self.steps >= 1, f"{self.name} needs at least one step, not {self.steps}")
-        check(self.cell >= 1, f"a cell is at least one pixel, not {self.cell}")
-        check(self.jitter >= 0, f"jitter is not negative, got {self.jitter}")
-        check(min(self.area, self.smoothness) >= 0, "penalties are not negative")
+        check(self.steps >= 1, f"{self.name}: steps must be at least 1, not {self.steps}")
+        check(self.cell >= 1, f"{self.name}: cell must be at least 1 pixel, not {self.cell}")
+        check(self.jitter >= 0, f"{self.name}: jitter must be at least 0, not {self.jitter}")
+        check(self.area >= 0, f"{self.name}: area must be at least 0, not {self.area}")
+        check(
+            self.smoothness >= 0,
+            f"{self.name}: smoothness must be at least 0, not {self.smoothness}",
+        )
 
     @property
     def signed(self) -> bool:
-        """A mask."""
+        """False: the map is a mask."""
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """What is hidden (delete), or seen (preserve)."""
+        """Return the hidden region (delete) or the visible region (preserve)."""
         masks = recording.answer(self, lambda: self._masks(recording))
         masks = masks.float()
         return Attribution(masks[:, None], masks)
 
     def _masks(self, recording: Recording) -> Sequence[Tensor]:
-        problem = _Meaningful(recording, self)
-        # From where the score is all gone (or all there): the area brings the mask to the edge.
+        objective = _Meaningful(recording, self)
+        # Start with everything hidden (delete) or visible (preserve); the area penalty shrinks it.
         start = 0.0 if self.game == "delete" else 1.0
-        # Steps are too small for half precision, and squares of gradients vanish in it.
+        # Half precision would round the steps away, and squared gradients to zero.
         wide = torch.promote_types(recording.pixels.dtype, torch.float32)
         lattices = torch.full(
-            (problem.count, *problem.shape), start, dtype=wide, device=recording.pixels.device
+            (objective.count, *objective.shape), start, dtype=wide, device=recording.pixels.device
         )
-        room = BatchSizer(recording.settings, recording.pixels, recorded=True)
-        lattices, _ = optimise(recording, problem, Adam(RATE, self.steps), lattices, room)
-        masks = problem.up_sampled(lattices)
+        sizer = BatchSizer(recording.settings, recording.pixels, recorded=True)
+        lattices, _ = optimise(recording, objective, Adam(RATE, self.steps), lattices, sizer)
+        masks = objective.upsampled(lattices)
         masks = 1 - masks if self.game == "delete" else masks
         return list(masks.unflatten(0, (len(recording.scores), -1)))
 
 
 class _Meaningful(MaskObjective):
-    """A slot for each question and picture."""
+    """An objective with one slot for each question and picture."""
 
     def __init__(self, recording: Recording, method: MeaningfulPerturbation):
         pixels = recording.pixels.detach()
@@ -109,29 +113,29 @@ class _Meaningful(MaskObjective):
         span = 2 * method.jitter + 1
         self._shifts = torch.randint(span, (method.steps, 2), generator=generator) - method.jitter
 
-    def up_sampled(self, lattices: Tensor) -> Tensor:
-        """Bilinear, to the size of the picture."""
+    def upsampled(self, lattices: Tensor) -> Tensor:
+        """Return the lattices upsampled bilinearly to the size of the picture."""
         return F.interpolate(lattices[:, None], self._size, mode="bilinear")[:, 0]
 
     def losses(self, slots: Tensor, lattices: Tensor, step: Tensor) -> Tensor:
-        """The probability, the area and the roughness."""
+        """Return the probability (or minus it) plus the penalties on area and roughness."""
         slots = slots.to(lattices.device)
         deletes = self._method.game == "delete"
         pictures = slots % len(self._recording.pixels)
-        seen = self._seen.apply(pictures, self.up_sampled(lattices))
+        seen = self._seen.apply(pictures, self.upsampled(lattices))
         shifts = self._shifts[step.cpu()].tolist()
-        shifted = [one.roll(shift, (-2, -1)) for one, shift in zip(seen, shifts, strict=True)]
+        shifted = [x.roll(shift, (-2, -1)) for x, shift in zip(seen, shifts, strict=True)]
         outputs = self._variants.outputs(self._variants.prepared(torch.stack(shifted)))
-        found = torch.zeros(len(slots), dtype=outputs.logits.dtype, device=lattices.device)
+        scores = torch.zeros(len(slots), dtype=outputs.logits.dtype, device=lattices.device)
         for number, score in enumerate(self._recording.scores):
             values = score.rows(pictures).probability(outputs)
-            if score.hidden:  # no probability: as a share of what it was
-                whole = score.of(self._recording.forward.outputs).detach()[pictures]
-                values = values / whole.abs().clamp_min(1e-6)
-            found = torch.where(slots // len(self._recording.pixels) == number, values, found)
-        spent = (1 - lattices if deletes else lattices).mean((1, 2))
+            if score.hidden:  # not a probability: relative to the score of the whole picture
+                original = score.of(self._recording.forward.outputs).detach()[pictures]
+                values = values / original.abs().clamp_min(1e-6)
+            scores = torch.where(slots // len(self._recording.pixels) == number, values, scores)
+        area = (1 - lattices if deletes else lattices).mean((1, 2))
         rough = sum(
             lattices.diff(dim=axis).abs().pow(BETA).sum((1, 2)) for axis in (1, 2)
         ) / lattices[0].numel()  # fmt: skip
-        kept = found if deletes else -found
-        return kept + self._method.area * spent + self._method.smoothness * rough
+        signed_scores = scores if deletes else -scores
+        return signed_scores + self._method.area * area + self._method.smoothness * rough

@@ -3,11 +3,11 @@
     map = mean over the windows that cover a pixel of  f(x) - f(x with the window covered)
 
 Matthew Zeiler, Rob Fergus: Visualizing and Understanding Convolutional Networks, 2013, arXiv
-1311.2901. A window moves over the picture in steps of `stride`; the last one of a row or column is
-cut off at the border.
+1311.2901. A window moves over the picture in steps of `stride`; the last window of a row or column
+is cut off at the border.
 
-It misleads where evidence is redundant (covering one eye changes nothing while the other is seen),
-and where the cover itself looks like something.
+It misleads where evidence is redundant (covering one eye changes nothing while the other is
+visible), and where the network takes the cover for an object.
 
     seewhy.explain(model, "dog.jpg", "occlusion", window=32, stride=16, baseline="blur")
 """
@@ -31,8 +31,8 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 class Occlusion(Method):
     """How much the score drops when a window is covered.
 
-    - `window`, `stride`: in pixels of the model's input. - `baseline`: what covers it, a baseline:
-    mean, black, grey, white, blur, noise, or one of your own. - `score`: logit or probability.
+    - `window`, `stride`: in pixels of the model's input. - `baseline`: what covers the window:
+    mean, black, grey, white, blur, noise, or a baseline of yours. - `score`: logit or probability.
     """
 
     name = "occlusion"
@@ -48,24 +48,24 @@ class Occlusion(Method):
     def __post_init__(self) -> None:
         check_baseline(self.baseline)
         check_score(self.score)
-        check(self.window >= 1, f"occlusion's window is at least one pixel, not {self.window}")
+        check(self.window >= 1, f"{self.name}: window must be at least 1 pixel, not {self.window}")
         check(
             1 <= self.stride <= self.window,
-            f"occlusion's stride is 1 to {self.window} (its window), not {self.stride}: "
-            "pixels would be left out",
+            f"{self.name}: stride must be between 1 and {self.window} (the window), not "
+            f"{self.stride}",
         )
 
     @property
     def signed(self) -> bool:
-        """What raises the score when it is covered is evidence against."""
+        """True: the score may rise when a window is covered, which is evidence against."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The mean drop over the windows that cover each pixel."""
+        """Return the mean drop over the windows that cover each pixel."""
         maps = recording.answer(self, lambda: self._maps(recording))
         return Attribution(maps[:, None], maps)
 
@@ -79,19 +79,19 @@ class Occlusion(Method):
             baseline(self.baseline, recording.model, pixels),
             probability=self.score == "probability",
         )
-        whole = scored.unmasked()
-        drops = torch.zeros(len(whole), len(pixels), *size, device=pixels.device)
+        original = scored.unmasked()
+        drops = torch.zeros(len(original), len(pixels), *size, device=pixels.device)
         covers = torch.zeros(size, device=pixels.device)
         for block in scored:
             hidden = 1 - block.masks[0, :, 0]
-            drop = whole[:, block.pictures, None] - block.scores
+            drop = original[:, block.pictures, None] - block.scores
             drops[:, block.pictures] += torch.einsum("qpk,khw->qphw", drop, hidden)
             covers += hidden.sum(0)
         return list(drops / covers)
 
 
 def windows(size: tuple[int, int], window: int, stride: int) -> Int[Tensor, "windows 4"]:
-    """Top, left, height and width of the windows that cover a picture, row by row."""
+    """Return top, left, height and width of the windows that cover a picture, row by row."""
     tops, lefts = (_starts(side, window, stride) for side in size)
     top, left = (g.flatten() for g in torch.meshgrid(tops, lefts, indexing="ij"))
     height, width = (

@@ -1,4 +1,4 @@
-"""What methods that are nothing without rectifiers share."""
+"""The base class of methods that change the backward pass of ReLUs."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from seewhy.models.layers import compiled
 
 
 def require_rectifiers(recording: Recording, use: str, without: str) -> None:
-    """Raise NotApplicable where no rectifier was met.
+    """Raise NotApplicable if no ReLU was recorded.
 
-    - `use`: what the method does with them. - `without`: what would come of having none.
+    - `use`: what the method does with ReLUs. - `without`: the consequence of having none.
     """
     model = recording.model
     if any(compiled(module) for module in model.net.modules()):
         raise NotApplicable(
-            f"{use}, and those of {model.name} run inside TorchScript, where they cannot be seen"
+            f"{use}, and those of {model.name} run inside TorchScript, where they cannot be found"
         )
     if not any(recording.forward.tape.seen[kind] for kind in RECTIFIER_KINDS):
         raise NotApplicable(f"{use}, and {model.name} has no ReLU, {without}")
@@ -26,13 +26,13 @@ def require_rectifiers(recording: Recording, use: str, without: str) -> None:
 
 @dataclass(frozen=True)
 class Rectified(PulledBack):
-    """A pull-back that changes rectifiers only, and says so where a network has none."""
+    """A gradient with modified ReLUs; raises NotApplicable for networks without any."""
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The pulled-back logit; not applicable if no rectifier was met."""
+        """Return the backpropagated logit; raises NotApplicable if no ReLU was recorded."""
         require_rectifiers(
             recording,
-            f"{self.name} changes how rectifiers are passed",
+            f"{self.name} changes the backward pass of ReLUs",
             "so the map would be the plain gradient",
         )
         return super().attribute(recording)

@@ -1,4 +1,4 @@
-"""From [batch, channels, h, w] to one number a cell: how channels are summed up."""
+"""Reduce the channels of [batch, channels, h, w] to one value per position."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -17,12 +17,12 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def reduce(values: Tensor, reduction: str) -> Tensor:
-    """The largest absolute value over the channels, their Euclidean norm, or their sum."""
+    """Return the largest absolute value over the channels, their Euclidean norm, or their sum."""
     return _REDUCTIONS[check_reduction(reduction)](values)
 
 
 def check_reduction(reduction: str) -> str:
-    """The reduction's name if there is one of that name, else raises Unknown."""
+    """Return the name of the reduction if it exists; raises Unknown otherwise."""
     if reduction not in _REDUCTIONS:
         raise Unknown("reduction", reduction, _REDUCTIONS, hint="max, norm or sum")
     return reduction

@@ -1,15 +1,15 @@
-"""RISE: which regions, when they are seen, go with a high score?
+"""RISE: which regions, when visible, coincide with a high score?
 
     map = 1 / (N p) * sum over n of (f_n - mean f) m_n  +  mean f,    f_n = f(x m_n)
 
-with random masks m_n: a coarse grid of cells, each kept with probability p, up-sampled bilinearly
-and shifted by a random part of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
-arXiv 1806.07421; they take 4000 masks for VGG16 and 8000 for ResNet-50, and do not subtract the
-mean score (`centred=False`), which has the same expectation and is much noisier: pixels that happen
-to be seen often then look important.
+with random masks m_n: a coarse grid of cells, each kept with probability p, upsampled bilinearly
+and shifted by a random fraction of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
+arXiv 1806.07421; the paper uses 4000 masks for VGG16 and 8000 for ResNet-50, and does not subtract
+the mean score (`centred=False`), which has the same expectation but is much noisier: pixels that
+happen to be visible often then look important.
 
-It needs nothing but scores, and misleads where there are too few masks: the map is then mostly
-noise of the draw. `tolerance` stops when the standard error is small; every map says what it is.
+It needs only scores, and misleads if there are too few masks: the map is then mostly sampling
+noise. `tolerance` stops sampling when the standard error, which every map reports, is small.
 
     seewhy.explain(model, "dog.jpg", "rise", masks=8000, tolerance=0.05)
 """
@@ -32,17 +32,17 @@ from seewhy.perturbation.baselines import baseline, check_baseline
 
 @dataclass(frozen=True)
 class RISE(Method):
-    """The mean of random masks, weighted by the score of the picture behind each.
+    """The mean of random masks, weighted by the scores of the masked pictures.
 
-    - `masks`: at most. - `cells`: of the grid, a side. - `keep`: probability that a cell is seen.
-    - `baseline`: what stands in for the rest, a baseline. - `score`: probability or logit.
-    - `tolerance`: stop when the standard error of the map, as a share of its range, is no more
-    than that on average over the pixels; 0: never before `masks`. - `centred`: subtract the mean
-    score.
+    - `masks`: the maximum. - `cells`: grid cells per side. - `keep`: probability that a cell is
+    visible. - `baseline`: the baseline that replaces hidden pixels.
+    - `score`: probability or logit.
+    - `tolerance`: stop when the standard error, averaged over the pixels and relative to the map's
+    range, is at most this; 0: use all `masks`. - `centred`: subtract the mean score.
     """
 
     name = "rise"
-    question = "Which regions, when they are seen, go with a high score?"
+    question = "Which regions, when visible, coincide with a high score?"
     source = "Petsiuk et al. 2018, arXiv 1806.07421"
     random = True
     costly = True
@@ -58,24 +58,24 @@ class RISE(Method):
     def __post_init__(self) -> None:
         check_baseline(self.baseline)
         check_score(self.score)
-        check(self.masks >= 2, f"rise needs at least two masks, not {self.masks}")
-        check(self.cells >= 1, f"rise's grid has at least one cell a side, not {self.cells}")
+        check(self.masks >= 2, f"{self.name}: masks must be at least 2, not {self.masks}")
+        check(self.cells >= 1, f"{self.name}: cells must be at least 1, not {self.cells}")
+        check(0 < self.keep < 1, f"{self.name}: keep must be between 0 and 1, not {self.keep}")
         check(
-            0 < self.keep < 1, f"rise keeps a share of the cells between 0 and 1, not {self.keep}"
+            self.tolerance >= 0, f"{self.name}: tolerance must be at least 0, not {self.tolerance}"
         )
-        check(self.tolerance >= 0, f"rise's tolerance is not negative, got {self.tolerance}")
 
     @property
     def signed(self) -> bool:
-        """Probabilities are positive, logits may be negative."""
+        """Whether the score is the logit: probabilities are never negative."""
         return self.score == "logit"
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The weighted mean of the masks."""
+        """Return the weighted mean of the masks."""
         maps, note = recording.answer(self, lambda: self._maps(recording))
         return Attribution(maps[:, None], maps, notes=(note,))
 
@@ -90,28 +90,28 @@ class RISE(Method):
         for block in scored:
             sums.add(block)
             if self.tolerance:
-                # A block ends at the same mask whatever pictures are in it, so a picture does too.
+                # Blocks end at the same masks for every batch, so the stop does not depend on it.
                 done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
                 scored.finished |= done.cpu()
-        notes = [_words(error) for error in sums.error()]
+        notes = [_note(error) for error in sums.error()]
         return list(zip(sums.mean() / self.keep, notes, strict=True))
 
 
-def _words(error: Float[Tensor, " pictures"]) -> str:
+def _note(error: Float[Tensor, " pictures"]) -> str:
     if not bool(error.any()):
-        return "the score is the same behind every mask"
+        return "the score is the same for every mask"
     return f"standard error {100 * float(error.mean()):.1f} % of the map's range"
 
 
-LEAST = 64  # masks before a standard error is believed
-ROUNDING = 1e-6  # of the score: a map whose range is no more is flat
-SPREAD = 56  # pixels a side in which it is looked at
+LEAST = 64  # masks before the standard error may stop the sampling
+ROUNDING = 1e-6  # a map whose range is at most this fraction of the score is flat
+SPREAD = 56  # approximate pixels per side at which the standard error is computed
 
 
 class Sums:
     """The mean of scores times masks, and its standard error, from running sums.
 
-    - `count`: masks of each picture so far.
+    - `count`: the number of masks of each picture so far.
     """
 
     def __init__(self, questions: int, pixels: Tensor, centred: bool):
@@ -119,23 +119,22 @@ class Sums:
         self.count = torch.zeros(len(pixels), device=pixels.device)
         self._centred = centred
         self._f = torch.zeros(*shape[:2], 1, 1, device=pixels.device)
-        # Scores are counted from about their mean, else what they have in common would drown
-        # the rest in rounding.
+        # Scores are summed relative to about their mean, to avoid cancellation.
         self._base = torch.zeros(*shape[:2], 1, device=pixels.device)
         self._m, self._fm = (torch.zeros(s, device=pixels.device) for s in (shape[1:], shape))
-        # The error is a mean over pixels, so that some of them, evenly spread, will do.
+        # The error is a mean over pixels, so an evenly spaced subset of them is enough.
         self._apart = max(1, min(shape[-2:]) // SPREAD)
         shape = (*shape[:2], *(-(-side // self._apart) for side in shape[2:]))
         self._mm = torch.zeros(shape[1:], device=pixels.device)
         self._fmm, self._ffmm = torch.zeros(2, *shape, device=pixels.device)
 
     def add(self, block: MaskBatch) -> None:
-        """Count in the scores of some masks."""
+        """Add the scores of some masks to the sums."""
         p, m = block.pictures, block.masks[0, :, 0]
         if self._centred:
-            begun = self.count[p, None] > 0
+            started = self.count[p, None] > 0
             mean = block.scores.mean(2, keepdim=True)
-            self._base[:, p] = torch.where(begun, self._base[:, p], mean)
+            self._base[:, p] = torch.where(started, self._base[:, p], mean)
         f = block.scores - self._base[:, p]
         self.count[p] += len(m)
         self._f[:, p] += f.sum(2)[..., None, None]
@@ -147,13 +146,13 @@ class Sums:
         self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, squares)
 
     def mean(self) -> Float[Tensor, "questions pictures height width"]:
-        """The mean of f m; centred, that of (f - mean f) m + mean f * E m."""
+        """Return the mean of f m; if centred, of (f - mean f) m + mean f * E m."""
         n, f = self.count[:, None, None], self._offset
-        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, by the masks that were drawn
+        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, estimated from the masks
         return (self._fm - f * self._m) / n + (f + self._base[..., None]) * kept
 
     def error(self) -> Float[Tensor, "questions pictures"]:
-        """The standard error over the map's range, mean over the pixels; 0 for a flat map."""
+        """Return the mean standard error of a pixel over the map's range; 0 for a flat map."""
         n, f = self.count[:, None, None], self._offset
         first = (self._fm - f * self._m) / n
         span = first.amax((2, 3)) - first.amin((2, 3))
@@ -172,11 +171,12 @@ class Sums:
 
 
 class RandomGrids(Masks):
-    """Grids of cells, each seen with probability `keep`, up-sampled and shifted at random.
+    """Random grids of cells, each visible with probability `keep`, upsampled and shifted.
 
-    The n-th mask depends on the seed and n alone.
+    The n-th mask depends only on the seed and n.
 
-    - `seen`: whether each cell is, as numbers. - `shifts`: of each mask, down and to the right.
+    - `seen`: 1 for visible cells, else 0. - `shifts`: the shift of each mask, down and to the
+    right, in pixels.
     """
 
     def __init__(
@@ -191,24 +191,24 @@ class RandomGrids(Masks):
         self.count, self.size = count, size
         cell = [-(-side // cells) for side in size]
         generator = torch.Generator().manual_seed(seed)
-        # All numbers of a mask lie together, so that they do not depend on how many there are.
+        # A mask's random numbers are consecutive, so they do not depend on the number of masks.
         drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
-        # One more cell a side, so that a shifted mask still covers the picture.
+        # One more cell per side, so that a shifted mask still covers the picture.
         seen = (drawn[:, 2:] < keep).float().view(count, cells + 1, cells + 1)
         self.seen = seen.to(device)
         self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
-        self._up = [_up_sampling(cells + 1, side).to(device) for side in cell]
+        self._up = [_upsampling(cells + 1, side).to(device) for side in cell]
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
-        """Bilinear, row by row and column by column, and only where the shifted picture lies."""
-        some = slice(numbers.start, numbers.stop)
+        """Return the masks: rows, then columns are upsampled linearly, inside the picture only."""
+        part = slice(numbers.start, numbers.stop)
         rows, columns = (
             up[shift[:, None] + torch.arange(side, device=up.device)]
-            for up, shift, side in zip(self._up, self.shifts[some].T, self.size, strict=True)
+            for up, shift, side in zip(self._up, self.shifts[part].T, self.size, strict=True)
         )
-        return (rows @ self.seen[some] @ columns.mT)[None, :, None]
+        return (rows @ self.seen[part] @ columns.mT)[None, :, None]
 
 
-def _up_sampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
-    """The weights of the cells in each pixel when each cell becomes `side` pixels, linearly."""
+def _upsampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
+    """Return the weight of each cell in each pixel, for linear upsampling by `side`."""
     return F.interpolate(torch.eye(cells)[None], size=cells * side, mode="linear")[0].T

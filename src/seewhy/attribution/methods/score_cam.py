@@ -1,23 +1,24 @@
-"""Score-CAM: what does the score say about a picture that shows only what a channel looks at?
+"""Score-CAM: what is the score of the picture masked by each channel's map?
 
     relu(sum over channels k of w_k * A_k),   w_k = f(x H_k + b (1 - H_k))
 
-with H_k the channel's map, up-sampled to the picture and stretched to [0, 1], f the class's
-probability and b the picture without information. Haofan Wang et al.: Score-CAM, 2019, arXiv
-1910.01279. Their weights come in three kinds, `weighting`:
+with H_k the channel's map, upsampled to the picture and scaled to [0, 1], f the probability of the
+class and b the baseline. Haofan Wang et al.: Score-CAM, 2019, arXiv 1910.01279. The authors use
+three kinds of weights, `weighting`:
 
 - "score", as above and in their code;
-- "increase", over f(b), as they define it: hardly different where f(b) is small, as with many
-  classes, and where it is not, it says what goes for this class alone;
-- "softmax" of the channels' scores, as in their algorithm. Of probabilities that makes nearly equal
-  weights, so nearly the same map for every class; of logits (`score="logit"`, as in
-  pytorch-grad-cam) nearly all weight goes to a few channels.
+- "increase" over f(b), as in their definition: hardly different if f(b) is small, as with many
+  classes; otherwise it shows what is specific to this class;
+- "softmax" of the channels' scores, as in their algorithm. For probabilities, the weights are
+  nearly equal, and so are the maps of all classes; for logits (`score="logit"`, as in
+  pytorch-grad-cam), nearly all weight goes to a few channels.
 
-pytorch-grad-cam masks the picture after normalisation, which is `baseline="mean"`, and lets the
-corners of the maps fall on those of the picture, `align_corners=True`.
+pytorch-grad-cam masks the picture after normalisation, which is `baseline="mean"`, and aligns the
+corners of the maps with those of the picture, which is `align_corners=True`.
 
-Maps that are the same everywhere show nothing, and share one forward. It misleads where the
-cut-out pictures are unlike any that the network has learned from, and costs a forward a channel.
+Constant maps show nothing, and share one forward pass. The cost is one forward pass per channel.
+
+It misleads where the masked pictures are unlike the training data.
 
     seewhy.explain(model, "dog.jpg", "score-cam", layer="layer4")
 """
@@ -37,21 +38,22 @@ from seewhy.perturbation import MaskedScores, Masks
 from seewhy.perturbation.baselines import baseline, check_baseline
 
 WEIGHTINGS = ("score", "increase", "softmax")
-ROUNDING = 1e-6  # a map that varies by no more than this share of its values varies by rounding
+ROUNDING = 1e-6  # a map whose range is at most this fraction of its values is constant
 
 
 @dataclass(frozen=True)
 class ScoreCAM(ScoredCAM):
-    """Feature maps, weighted by the score of the picture seen through each.
+    """Feature maps, each weighted by the score of the picture masked by it.
 
-    - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
-    - `baseline`: what stands in for the rest, a baseline. - `score`: probability or logit.
-    - `weighting`: the "score", its "increase" over that of the baseline, or the "softmax" of all.
-    - `align_corners`: how maps are up-sampled.
+    - `layer`: the layer of the maps; None: chosen and reported.
+    - `relu`: keep only evidence for the class.
+    - `baseline`: the baseline that replaces hidden pixels. - `score`: probability or logit.
+    - `weighting`: the "score", its "increase" over that of the baseline, or the "softmax" over
+    channels. - `align_corners`: upsample such that the corner pixels are aligned.
     """
 
     name = "score-cam"
-    question = "What does a picture score that shows only what a channel sees?"
+    question = "What is the score of the picture masked by each channel's map?"
     source = "Wang et al. 2019, arXiv 1910.01279"
 
     baseline: str = "mean"
@@ -63,24 +65,24 @@ class ScoreCAM(ScoredCAM):
         check_baseline(self.baseline)
         check_score(self.score)
         if self.weighting not in WEIGHTINGS:
-            hint = ", ".join(WEIGHTINGS)
-            raise Unknown("weighting", self.weighting, WEIGHTINGS, hint=f"there are {hint}")
+            names = ", ".join(WEIGHTINGS)
+            raise Unknown("weighting", self.weighting, WEIGHTINGS, hint=f"there are {names}")
 
     def weights(
         self, recording: Recording, layer: str
     ) -> Float[Tensor, "questions batch channels"]:
-        """From one forward for each channel that shows anything."""
+        """Return the weights, from one forward pass per channel whose map is not constant."""
         pixels, maps = recording.pixels.detach(), recording.maps(layer)
         masks = MapMasks(maps, (pixels.shape[-2], pixels.shape[-1]), self.align_corners)
         fill = baseline(self.baseline, recording.model, pixels)
         scored = MaskedScores(recording, masks, fill, probability=self.score == "probability")
         shape = (len(recording.scores), *masks.shows.shape)
-        found = torch.zeros(shape, device=maps.device)
+        all_scores = torch.zeros(shape, device=maps.device)
         for block in scored:
             channels = masks.order[block.pictures][:, block.numbers.start : block.numbers.stop]
-            found[:, block.pictures[:, None], channels] = block.scores
+            all_scores[:, block.pictures[:, None], channels] = block.scores
             scored.finished |= (masks.needed <= block.numbers.stop).cpu()
-        scores, hidden = found[..., :-1], found[..., -1:]
+        scores, hidden = all_scores[..., :-1], all_scores[..., -1:]
         scores = torch.where(masks.shows[:, :-1], scores, hidden)
         match self.weighting:
             case "softmax":
@@ -92,11 +94,11 @@ class ScoreCAM(ScoredCAM):
 
 
 class MapMasks(Masks):
-    """Each mask is one channel's map, stretched to [0, 1]; the first one hides everything.
+    """Masks that are channel maps, scaled to [0, 1]; the first mask hides everything.
 
-    - `shows`: whether a channel's map is not the same everywhere; after the channels comes one that
-    shows nothing. - `order`: of each picture's channels, that one first and then those that show
-    something. - `needed`: masks of each picture until nothing new comes.
+    - `shows`: whether a channel's map is not constant; a last, empty channel is added, which hides
+    everything. - `order`: the channels of each picture: the empty one, those with a map that is not
+    constant, and the others. - `needed`: the number of different masks of each picture.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class MapMasks(Masks):
         self.order = first.argsort(dim=1, descending=True, stable=True)
 
     def of(self, numbers: range) -> Float[Tensor, "pictures masks 1 height width"]:
-        """Up-sampled, then stretched."""
+        """Return the maps, upsampled and then scaled."""
         pictures = torch.arange(len(self._maps), device=self._maps.device)[:, None]
         channels = self.order[:, numbers.start : numbers.stop]
         maps = F.interpolate(

@@ -1,8 +1,8 @@
-"""What the CAMs share that need no gradient: each channel is weighted by scores of forwards.
+"""The base class of gradient-free CAMs: each channel is weighted by scores of forward passes.
 
-They read the maps A of one layer, and differ in one number for each channel: what the score says
-about a picture that shows no more than the channel does (Score-CAM), or about a network without the
-channel (Ablation-CAM). The map is the (rectified) sum over channels of weight * A.
+They read the maps A of one layer, and differ in the weight of a channel: from the score of a
+picture masked by the channel (Score-CAM), or from the score of a network without the channel
+(Ablation-CAM). The map is the sum over channels of weight * A, by default rectified.
 """
 
 from abc import abstractmethod
@@ -18,9 +18,10 @@ from seewhy.models.model import Model
 
 @dataclass(frozen=True)
 class ScoredCAM(Method):
-    """Feature maps of one layer, each weighted by scores of its own forward.
+    """Feature maps of one layer, each weighted by the score of its own forward pass.
 
-    - `layer`: whose maps; None: found, and reported. - `relu`: keep only evidence for the class.
+    - `layer`: the layer of the maps; None: chosen and reported.
+    - `relu`: keep only evidence for the class.
     """
 
     reads_layer = True
@@ -31,15 +32,15 @@ class ScoredCAM(Method):
 
     @property
     def signed(self) -> bool:
-        """Unless it is rectified."""
+        """Whether the map is not rectified."""
         return not self.relu
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The activation at the layer, without a gradient."""
+        """Request the activation at the layer, without a gradient."""
         return [Request(self.layer or model.find_layer(pixels), rules=None)]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The weighted maps."""
+        """Return the weighted maps and their sum."""
         layer = self.layer or recording.model.find_layer(recording.pixels)
         weights = recording.answer(self, lambda: list(self.weights(recording, layer)))
         values = weights[:, :, None, None] * recording.maps(layer)
@@ -50,4 +51,4 @@ class ScoredCAM(Method):
     def weights(
         self, recording: Recording, layer: str
     ) -> Float[Tensor, "questions batch channels"]:
-        """How much each channel says for what is asked."""
+        """Return the weight of each channel for each question."""

@@ -1,9 +1,9 @@
-"""SmoothGrad: which pixels matter to the score around this picture, not just at it?
+"""SmoothGrad: which pixels affect the score most, averaged over noisy copies of the picture?
 
     mean over n of gradient(x + noise_n),   noise ~ N(0, (noise * (max x - min x))^2)
 
 Daniel Smilkov et al.: SmoothGrad: removing noise by adding noise, 2017, arXiv 1706.03825.
-The n-th noise depends on the seed and n alone: a picture gets the same map alone and in a batch.
+The n-th noise depends only on the seed and n: a picture has the same map alone and in a batch.
 
     seewhy.explain(model, "dog.jpg", "smoothgrad", samples=50, noise=0.1)
 """
@@ -24,12 +24,12 @@ from seewhy.models.model import Model
 class SmoothGrad(Method):
     """Gradient averaged over noisy copies of the picture.
 
-    - `samples`: noisy copies. - `noise`: their standard deviation, as a share of the range of
-    the picture's values. - `reduction`: how channels are summed up.
+    - `samples`: the number of noisy copies. - `noise`: standard deviation of the noise, relative to
+    the range of the picture's values. - `reduction`: how channels are reduced: max, norm or sum.
     """
 
     name = "smoothgrad"
-    question = "Which pixels matter around this picture, not just at it?"
+    question = "Which pixels affect the score most, averaged over noisy copies?"
     source = "Smilkov et al. 2017, arXiv 1706.03825"
     random = True
 
@@ -39,20 +39,20 @@ class SmoothGrad(Method):
 
     def __post_init__(self) -> None:
         check_reduction(self.reduction)
-        check(self.samples >= 1, f"smoothgrad needs at least one sample, not {self.samples}")
-        check(self.noise >= 0, f"smoothgrad's noise is a share of the range, not {self.noise}")
+        check(self.samples >= 1, f"{self.name}: samples must be at least 1, not {self.samples}")
+        check(self.noise >= 0, f"{self.name}: noise must be at least 0, not {self.noise}")
 
     @property
     def signed(self) -> bool:
-        """Only a plain sum over channels keeps the sign."""
+        """Whether the reduction is a plain sum over channels, which keeps the sign."""
         return self.reduction == "sum"
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The mean gradient over the samples."""
+        """Return the mean gradient over the samples."""
         pixels = recording.pixels.detach()
         sigma = self.noise * (pixels.amax((1, 2, 3)) - pixels.amin((1, 2, 3))).view(-1, 1, 1, 1)
         seed = recording.settings.seed

@@ -1,5 +1,7 @@
-"""What LIME and KernelSHAP share: segments are switched on and off, and a linear model of that is
-fitted to the scores. Its coefficients, painted on the segments, are the map.
+"""The base class of LIME and KernelSHAP: a linear model of the score by visible segments.
+
+Segments are shown and hidden, and the model is fitted to the scores. Each pixel of the map has the
+coefficient of its segment.
 """
 
 from abc import abstractmethod
@@ -18,13 +20,13 @@ from seewhy.perturbation import MaskedScores
 from seewhy.perturbation.baselines import baseline, check_baseline
 from seewhy.perturbation.superpixels import OnOff, superpixels
 
-# Scores that differ by no more, as a share of the largest, differ by rounding.
+# Scores that differ by at most this fraction of the largest differ by rounding only.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is run for one picture: which segments are shown each time, and how much it counts."""
+    """The samples of one picture: which segments are visible in each, and its weight."""
 
     shown: Bool[Tensor, "samples segments"]
     weights: Float[Tensor, " samples"]
@@ -32,10 +34,10 @@ class Design:
 
 @dataclass(frozen=True)
 class Fit:
-    """Coefficients of each question and segment.
+    """The coefficients of each question and segment.
 
-    - `explained`: the weighted share of the variance that the fit explains.
-    - `residual`: as an `Attribution`'s.
+    - `explained`: the weighted fraction of the variance that the fit explains.
+    - `residual`: as in `Attribution`.
     """
 
     coefficients: Float[Tensor, "questions segments"]
@@ -45,7 +47,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Surrogate(Method):
-    """A linear model of which segments of the picture are shown."""
+    """A linear model of the score, whose inputs are the visible segments of the picture."""
 
     random = True
     costly = True
@@ -58,46 +60,46 @@ class Surrogate(Method):
     def __post_init__(self) -> None:
         check_baseline(self.baseline)
         check_score(self.score)
-        check(self.samples >= 4, f"{self.name} needs at least four samples, not {self.samples}")
-        check(self.segments >= 1, f"{self.name} needs a segment or more, not {self.segments}")
+        check(self.samples >= 4, f"{self.name}: samples must be at least 4, not {self.samples}")
+        check(self.segments >= 1, f"{self.name}: segments must be at least 1, not {self.segments}")
 
     @property
     def signed(self) -> bool:
-        """What lowers the score when it is shown is evidence against."""
+        """True: segments that lower the score when visible are evidence against."""
         return True
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """Nothing of the shared forward but the score."""
+        """Request nothing of the shared forward pass but the score."""
         return []
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The coefficients, painted on the segments."""
+        """Return the map, with each pixel the coefficient of its segment."""
         maps, residual, note = recording.answer(self, lambda: self._answers(recording))
         return Attribution(maps[:, None], maps, residual=residual, notes=(note,))
 
     @abstractmethod
     def design(self, segments: int, seed: int) -> Design:
-        """What to run for a picture of so many segments."""
+        """Return the samples for a picture with this number of segments."""
 
     @abstractmethod
     def fit(self, design: Design, scores: Float[Tensor, "questions samples"]) -> Fit:
-        """The linear model, in float64."""
+        """Return the linear model, in float64."""
 
     def _answers(self, recording: Recording) -> Sequence[tuple[Tensor, Tensor | None, str]]:
         pixels = recording.pixels.detach()
         labels = superpixels(pixels, self.segments)
         seed = recording.settings.seed
-        designs = [self.design(int(one.max()) + 1, seed) for one in labels]
+        designs = [self.design(int(segments.max()) + 1, seed) for segments in labels]
         scores = self._scores(recording, OnOff(labels, [d.shown for d in designs], pixels.device))
-        each = [scores[:, i, : len(design.shown)] for i, design in enumerate(designs)]
-        fits = [self.fit(*pair) for pair in zip(designs, each, strict=True)]
-        constant = torch.stack([unchanged(one) for one in each], 1)
+        by_picture = [scores[:, i, : len(design.shown)] for i, design in enumerate(designs)]
+        fits = [self.fit(*pair) for pair in zip(designs, by_picture, strict=True)]
+        constant = torch.stack([unchanged(picture_scores) for picture_scores in by_picture], 1)
         maps = torch.stack(
-            [fit.coefficients[:, one] for fit, one in zip(fits, labels, strict=True)], 1
+            [fit.coefficients[:, segments] for fit, segments in zip(fits, labels, strict=True)], 1
         )
         maps = maps.float().to(pixels.device)
         return [
-            (maps[q], _each_residual(fits, q), _note(designs, fits, constant[q], q))
+            (maps[q], _residuals(fits, q), _note(designs, fits, constant[q], q))
             for q in range(len(maps))
         ]
 
@@ -122,28 +124,28 @@ def _note(
     constant: Bool[Tensor, " pictures"],
     question: int,
 ) -> str:
-    """How many segments there are, and how good the fit is where there is anything to fit."""
+    """Return the number of segments and the fit's R^2, for pictures whose score changes."""
     segments = sorted({d.shown.shape[1] for d in designs})
-    between = f"{segments[0]}" if len(segments) == 1 else f"{segments[0]} to {segments[-1]}"
-    said = [f"{between} segments"]
-    fitted = [fit for fit, still in zip(fits, constant.tolist(), strict=True) if not still]
+    number = f"{segments[0]}" if len(segments) == 1 else f"{segments[0]} to {segments[-1]}"
+    parts = [f"{number} segments"]
+    fitted = [fit for fit, flat in zip(fits, constant.tolist(), strict=True) if not flat]
     if fitted:
         mean = sum(float(fit.explained[question]) for fit in fitted) / len(fitted)
-        said.append(f"the fit explains {100 * mean:.0f} % of the variance")
+        parts.append(f"the fit explains {100 * mean:.0f} % of the variance")
     if len(fitted) < len(fits):
-        where = f" of {len(fits) - len(fitted)} of {len(fits)} pictures" if fitted else ""
-        said.append(f"the score{where} does not change, whatever is hidden")
-    return "; ".join(said)
+        pictures = f" of {len(fits) - len(fitted)} of {len(fits)} pictures" if fitted else ""
+        parts.append(f"the score{pictures} does not change, whatever is hidden")
+    return "; ".join(parts)
 
 
 def unchanged(scores: Float[Tensor, "questions samples"]) -> Bool[Tensor, " questions"]:
-    """Whether the samples have the same score, but for rounding."""
+    """Return whether all samples have the same score, up to rounding."""
     return scores.amax(1) - scores.amin(1) <= ROUNDING * scores.abs().amax(1)
 
 
-def _each_residual(fits: Sequence[Fit], question: int) -> Float[Tensor, " pictures"] | None:
-    found = [fit.residual[question] for fit in fits if fit.residual is not None]
-    return torch.stack(found).float() if found else None
+def _residuals(fits: Sequence[Fit], question: int) -> Float[Tensor, " pictures"] | None:
+    residuals = [fit.residual[question] for fit in fits if fit.residual is not None]
+    return torch.stack(residuals).float() if residuals else None
 
 
 def explained(
@@ -151,7 +153,7 @@ def explained(
     fitted: Float[Tensor, "questions samples"],
     weights: Float[Tensor, " samples"],
 ) -> Float[Tensor, " questions"]:
-    """The weighted R^2: one less the share of the variance that is left over."""
+    """Return the weighted R^2: 1 minus the unexplained fraction of the variance."""
     mean = (scores * weights).sum(1, keepdim=True) / weights.sum()
-    left = (weights * (scores - fitted) ** 2).sum(1)
-    return 1 - left / (weights * (scores - mean) ** 2).sum(1).clamp_min(1e-300)
+    unexplained = (weights * (scores - fitted) ** 2).sum(1)
+    return 1 - unexplained / (weights * (scores - mean) ** 2).sum(1).clamp_min(1e-300)
