@@ -80,7 +80,7 @@ def test_the_numbers_are_on_the_page(page):
     for part in (
         "0.844",
         "0.3 % of the score is missing",
-        "features.3 (found)",
+        "features.3 (automatic)",
         "steps = 20",
         "torch 2.x",
     ):

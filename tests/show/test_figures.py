@@ -21,7 +21,7 @@ def texts(drawn) -> str:
 
 def test_a_figure_names_everything_a_reader_needs(panel):
     written = texts(figure(panel))
-    for part in ("tabby 0.84", "predicted", "integrated-gradients", "features.3 (found)"):
+    for part in ("tabby 0.84", "predicted", "integrated-gradients", "features.3 (automatic)"):
         assert part in written
     assert "explained: <script>alert(1)</script> 0.24" in written
     assert "skipped attention-rollout: no <i>attention</i> layers" in written
