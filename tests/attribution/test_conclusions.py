@@ -1,4 +1,4 @@
-"""What a report concludes follows from the measurements; families hold every method."""
+"""The conclusions of a report follow from the measurements; families contain every method."""
 
 import dataclasses
 

@@ -15,7 +15,7 @@ VOID = {"meta", "img", "input", "br"}
 
 
 class Page(HTMLParser):
-    """Checks that tags nest, and remembers them and the text."""
+    """Checks that tags are nested correctly, and collects the tags and the text."""
 
     def __init__(self, source: str):
         super().__init__()
