@@ -109,7 +109,7 @@ def exact_mask(score, x: Tensor, area: float, steps: int, of: int) -> Tensor:
 
 
 def _of_area(field: Tensor, area: float, softness: float) -> Tensor:
-    """Return sigmoid((F - tau) / softness) of this mean; a last Newton step differentiates tau."""
+    """Return sigmoid((F - tau) / softness) with mean `area`; the Newton step differentiates tau."""
     low, high = field.detach().min() - 1, field.detach().max() + 1
     for _ in range(80):
         tau = (low + high) / 2

@@ -347,7 +347,7 @@ def test_the_class_begins_with_one_whatever_its_logit(method: str, bias: float):
     model = as_model(net)
     expected = seewhy.explain(model, pixels(32), method, TARGET).attribution
     logits = model(pixels(32))
-    net.fc.bias = nn.Parameter(bias - logits[0].detach())  # its logits equal `bias`
+    net.fc.bias = nn.Parameter(bias - logits[0].detach())  # logits of picture 0: `bias`
     found = seewhy.explain(as_model(net), pixels(32), method, TARGET)
     assert float(found.score[0]) == pytest.approx(bias, rel=1e-5)
     assert_close(found.attribution, expected.double(), 1e-5)
