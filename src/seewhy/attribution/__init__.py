@@ -1,1 +1,1 @@
-"""Attribution: which parts of a picture a model's output depends on."""
+"""Attribution maps: which parts of a picture a model's output depends on."""
