@@ -1,4 +1,4 @@
-"""Extremal perturbation, as a plain loop in float64, pixel by pixel from the formulas."""
+"""Reference for extremal perturbation: a plain float64 loop over pixels, from the formulas."""
 
 import math
 
@@ -8,7 +8,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 
 def extremal_mask(logit, x: Tensor, area: float, steps: int) -> Tensor:
-    """The mask [height, width] for one picture [1, 3, height, width] after so many steps."""
+    """Return the published mask [height, width] of a picture [1, 3, height, width]."""
     height, width = x.shape[-2:]
     scale = min(height, width) / 224
     step, sigma = max(1, round(7 * scale)), max(1.0, 21 * scale)
@@ -48,7 +48,7 @@ def extremal_mask(logit, x: Tensor, area: float, steps: int) -> Tensor:
 
 
 def _neighbours(rows, columns, step, sigma, radius, margin) -> tuple[Tensor, Tensor]:
-    """For every pixel of the canvas, weights and indices of the lattice points around it."""
+    """Return the weights and indices of the lattice points around every pixel of the canvas."""
     weights, index = [], []
     for y in range(-margin * step, (rows + margin) * step):
         for x in range(-margin * step, (columns + margin) * step):
@@ -66,16 +66,16 @@ def _neighbours(rows, columns, step, sigma, radius, margin) -> tuple[Tensor, Ten
 
 
 def _at_strength(pyramid: Tensor, strength: Tensor) -> Tensor:
-    """Linear between the two levels next to the strength."""
-    place = (strength * 7).clamp(0, 7)
-    low = place.detach().floor().clamp(max=6).long()
-    part = place - low
+    """Interpolate linearly between the two nearest blur levels."""
+    position = (strength * 7).clamp(0, 7)
+    low = position.detach().floor().clamp(max=6).long()
+    part = position - low
     pick = lambda level: pyramid.gather(0, level[None, None].expand(1, 3, -1, -1))[0]  # noqa: E731
     return (1 - part) * pick(low) + part * pick(low + 1)
 
 
 def exact_mask(score, x: Tensor, area: float, steps: int, of: int) -> Tensor:
-    """Our way: the mask [height, width] of one picture after so many steps `of` a schedule."""
+    """Return our mask [height, width] after the first `steps` of a schedule of `of` steps."""
     height, width = x.shape[-2:]
     scale = min(height, width) / 224
     step, sigma = max(1, round(7 * scale)), max(1.0, 21 * scale)
@@ -109,7 +109,7 @@ def exact_mask(score, x: Tensor, area: float, steps: int, of: int) -> Tensor:
 
 
 def _of_area(field: Tensor, area: float, softness: float) -> Tensor:
-    """sigmoid((F - tau) / softness) with this mean; a last step of Newton knows how tau moves."""
+    """Return sigmoid((F - tau) / softness) with mean `area`; the Newton step differentiates tau."""
     low, high = field.detach().min() - 1, field.detach().max() + 1
     for _ in range(80):
         tau = (low + high) / 2
@@ -121,7 +121,7 @@ def _of_area(field: Tensor, area: float, softness: float) -> Tensor:
 
 
 def _distances(height: int, width: int, rows: int, columns: int, step: int) -> Tensor:
-    """From the middle of each pixel to each lattice point, in the middle of its cell."""
+    """Return the distances from pixel centres to lattice points at the centres of their cells."""
     apart = torch.zeros(height, width, rows, columns).double()
     for i in range(rows):
         for j in range(columns):

@@ -1,4 +1,4 @@
-"""Ablation-CAM, channel by channel in float64, and against pytorch-grad-cam."""
+"""Ablation-CAM against a float64 loop over channels, and against pytorch-grad-cam."""
 
 import warnings
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from seewhy.support.settings import Settings
 
 
 def slowly(model: seewhy.Model, layer: str, pixels: Tensor, target: int) -> Tensor:
-    """The weights of one picture: one forward of the edited network for each channel."""
+    """Return one picture's weights, from one forward pass of the edited network per channel."""
     score = model(pixels[None])[0, target].detach()
     weights = []
     for channel in range(model.layer_graph(pixels[None]).layer(layer).channels):
@@ -29,9 +29,9 @@ def slowly(model: seewhy.Model, layer: str, pixels: Tensor, target: int) -> Tens
 PLACES = [
     ("batch_norm", "5"),
     ("batch_norm", "1"),  # not rectified
-    ("residual_in_place", "second"),  # read by the skip as well
-    ("residual_in_place", "block"),  # beside a skip that holds one picture
-    ("concatenation", "second"),  # beside a concatenation that holds one picture
+    ("residual_in_place", "second"),  # also read by the skip connection
+    ("residual_in_place", "block"),  # next to a skip connection that holds one picture
+    ("concatenation", "second"),  # next to a concatenation that holds one picture
     ("hidden_layer", "1"),
     ("odd_size", "5"),
     ("swin_like", "blocks.0"),
@@ -56,7 +56,7 @@ def test_weights_are_shares_of_the_score(network: str, layer: str):
 
 
 def ratio(values: Tensor, model: seewhy.Model, layer: str, pixels: Tensor) -> Tensor:
-    """The weights that values = weight * map were made with; NaN where the map is zero."""
+    """Return the weights in values = weight * map; NaN if the map is zero."""
     raw = seewhy.capture(model, pixels[None], [layer])[layer]
     grid = model.layer_graph(pixels[None]).layer(layer).grid
     assert grid is not None
@@ -65,14 +65,14 @@ def ratio(values: Tensor, model: seewhy.Model, layer: str, pixels: Tensor) -> Te
 
 
 def way(model: seewhy.Model, pixels: Tensor, layer: str) -> bool:
-    """Whether the short way is gone."""
+    """Return whether only the part of the network after the layer is run again."""
     requests = [Request(layer, rules=None)]
     with recorded(model, pixels, requests, 0, Settings()) as recording:
         return Ablations(recording, Address.parse(layer)).short
 
 
 class Remembering(Body):
-    """Uses the number of pictures that came in after the layer."""
+    """A network whose output after the layer depends on the number of input pictures."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decide(self.features(x)) * len(x)
@@ -94,7 +94,7 @@ def test_the_short_way_is_gone_where_it_is_the_same(net: Callable, layer: str, s
 
 
 class Counting(nn.Module):
-    """Counts the pictures that pass."""
+    """Counts the pictures in each call."""
 
     def __init__(self):
         super().__init__()
@@ -114,10 +114,10 @@ def test_what_comes_before_the_layer_is_run_once():
             nn.Conv2d(32, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         ).eval()  # fmt: skip
     model, pixels = as_model(net), NETWORKS["batch_norm"].pixels()[:2]
-    seewhy.explain(model, pixels, "ablation-cam", layer="2")  # the model is settled
+    seewhy.explain(model, pixels, "ablation-cam", layer="2")  # so that the model has been analysed
     before.seen.clear(), after.seen.clear()
     e = seewhy.explain(model, pixels, "ablation-cam", layer="2")
-    # The recorded pictures, the two channels that are tried (whole and short), one each.
+    # The recorded pictures, the two test channels (full and short), and one run per channel.
     assert sum(before.seen) == 2 + 2 + 1 + 2
     assert sum(after.seen) == 2 + 2 + 2 + 2 * 33
     assert e.cost.forwards == 1 + (2 + 2 + 2 * 33) / 2
@@ -187,7 +187,7 @@ def test_memory_that_runs_out_is_survived(short: bool, most: int):
 
 
 def test_as_pytorch_grad_cam_has_it():
-    """At a layer whose smallest value is zero; elsewhere they put -1e7 in place of zero."""
+    """At a layer whose smallest value is zero; elsewhere pytorch-grad-cam ablates with -1e7."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         library = pytest.importorskip("pytorch_grad_cam")

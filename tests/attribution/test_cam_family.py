@@ -1,4 +1,4 @@
-"""The CAMs beside Grad-CAM, and FullGrad, against their formulas in float64."""
+"""The relatives of Grad-CAM, and FullGrad, against their formulas in float64."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,12 +34,12 @@ PLACES = [
 def maps_and_gradients(
     net: nn.Module, layer: str, pixels: Tensor, target: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[batch, channels, h, w] of a layer's output and of the logit's gradient there, float64."""
+    """Return a layer's output and the logit's gradient there, [batch, channels, h, w], float64."""
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         kept.append(output.clone())
-        return kept[-1].clone()  # what follows may write into it
+        return kept[-1].clone()  # later operations may modify it in place
 
     handle = net.get_submodule(layer).register_forward_hook(keep)
     logits = as_model(net)(pixels.double().requires_grad_())
@@ -57,7 +57,7 @@ def maps_and_gradients(
 
 
 def grad_cam_plus_plus(A: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Equation 19 of the paper for Y = exp(S), and its equation 5 without the factor exp(S)."""
+    """Equation 19 of the paper with Y = exp(S), and its equation 5 without the factor exp(S)."""
     weight, total = 0.0, np.maximum(A, 0).sum()
     for at in np.ndindex(*g.shape):
         if g[at] > 0:
@@ -143,7 +143,7 @@ def test_eigen_cam_finds_the_pattern_of_rank_one_and_knows_no_class():
         torch.testing.assert_close(e.heatmap, 10.25**0.5 * pattern[:, 0])
 
 
-# Where a network ends in average pooling and one linear layer
+# Networks that end in average pooling and one linear layer
 
 
 @pytest.mark.parametrize("network", ["batch_norm", "odd_size", "swin_like"])
@@ -159,7 +159,7 @@ def test_before_pooling_and_a_linear_layer_three_of_them_are_cam(network: str):
 
 
 def test_hires_cam_before_a_linear_layer_sums_to_the_logit():
-    """Where Grad-CAM's does not: the places have weights of their own."""
+    """Unlike Grad-CAM: the linear layer has different weights for each location."""
     case = NETWORKS["view_head"]
     net = case.build()
     model = as_model(net)
@@ -190,11 +190,11 @@ def test_layer_cam_of_rectified_maps_is_never_negative(network: str, relu: bool)
     assert torch.equal(e.attribution, hires.attribution.relu())
 
 
-# Edges
+# Edge cases
 
 
 def dead(classes: int = CLASSES) -> nn.Module:
-    """A network whose last maps are zero everywhere."""
+    """Return a network whose last maps are zero everywhere."""
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with torch.no_grad():
         net[0].bias.fill_(-100)
@@ -209,7 +209,7 @@ def test_maps_of_zeros_give_a_map_of_zeros(method: str):
 
 
 def test_centred_maps_without_a_pattern_are_zero():
-    """One colour gives one value a channel: there is nothing beside the mean."""
+    """A uniform picture gives one value per channel, which equals the mean."""
     case = NETWORKS["grey"]
     pixels = torch.full((1, 1, 24, 24), 0.7)
     flat = seewhy.explain(case.model(), pixels, "eigen-cam", centred=True)
@@ -237,7 +237,7 @@ PIECEWISE_LINEAR = [
 
 @contextmanager
 def bias_terms(net: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """(what the module puts out for zeros, its output) of each call of each affine module."""
+    """Collect (output for zeros, output) of each call of each affine module."""
     found: list[tuple[Tensor, Tensor]] = []
     kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
@@ -257,7 +257,7 @@ def bias_terms(net: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
 def full_gradient(
     net: nn.Module, pixels: Tensor, target: int
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """x * d logit / d x, the list of b * d logit / d y, and the logit, in float64."""
+    """Return x * d logit / d x, the list of b * d logit / d y, and the logit, in float64."""
     mean = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
     std = torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1)
     x = ((pixels - mean) / std).double().requires_grad_()
@@ -270,7 +270,7 @@ def full_gradient(
 
 
 def psi(shares: Tensor, size: tuple[int, int], together: bool) -> Tensor:
-    """[channels, h, w] -> [height, width]: absolute, scaled to [0, 1], up-sampled, summed up."""
+    """Map [channels, h, w] to [height, width]: absolute, scaled to [0, 1], up-sampled, summed."""
     total = torch.zeros(size).double()
     everything = shares.abs()
     for channel in everything:
@@ -348,7 +348,7 @@ def test_fullgrad_leaves_out_layers_that_the_score_does_not_depend_on():
 @pytest.mark.parametrize("affine", [True, False])
 def test_the_bias_of_a_batch_normalisation_is_its_answer_to_zeros(affine: bool):
     norm = nn.BatchNorm2d(4, affine=affine)
-    norm(torch.randn(8, 4, 5, 5) * 3 + 1)  # statistics that do something
+    norm(torch.randn(8, 4, 5, 5) * 3 + 1)  # non-trivial running statistics
     norm.eval()
     if affine:
         nn.init.normal_(norm.weight)

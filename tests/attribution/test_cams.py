@@ -73,12 +73,12 @@ def test_cam_in_bfloat16(network: str):
 
 
 def grad_cam_by_hand(net: nn.Module, layer: str, pixels: Tensor, target: int) -> Tensor:
-    """sum over k of mean(d logit / d A_k) * A_k, before the rectifier."""
+    """Return the sum over k of mean(d logit / d A_k) * A_k, before the ReLU."""
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         kept.append(output.clone())
-        return kept[-1].clone()  # what follows may write into it
+        return kept[-1].clone()  # later operations may modify it in place
 
     handle = net.get_submodule(layer).register_forward_hook(keep)
     logits = as_model(net)(pixels.double().requires_grad_())
@@ -122,7 +122,7 @@ def test_grad_cam_by_hand(network: str, layer: str):
 
 
 def test_grad_cam_where_pooling_is_linear_is_cam():
-    """Both share the logit out alike, up to the number of places (Selvaraju et al., section 3)."""
+    """They differ only by a factor, the number of locations (Selvaraju et al., section 3)."""
     case = NETWORKS["batch_norm"]
     cam = seewhy.explain(case.model(), case.pixels(), "cam", 1)
     grad_cam = seewhy.explain(case.model(), case.pixels(), "grad-cam", 1, relu=False)

@@ -1,4 +1,4 @@
-"""What a report concludes follows from the measurements; families hold every method."""
+"""The conclusions of a report follow from the measurements; families contain every method."""
 
 import dataclasses
 
@@ -27,8 +27,8 @@ def test_methods_that_agree_and_methods_that_do_not(explanation, slope):
     first, same, opposite = (with_map(one, values) for values in (slope, 2 * slope, -slope))
     assert shared_top([first, same], 0) == 1
     assert shared_top([first, opposite], 0) == 0
-    assert "agree on the place" in " ".join(conclusions([first, same], 0))
-    assert "different places" in " ".join(conclusions([first, opposite], 0))
+    assert "agree on the location" in " ".join(conclusions([first, same], 0))
+    assert "different locations" in " ".join(conclusions([first, opposite], 0))
 
 
 def test_a_flat_map_agrees_with_nothing(explanation, slope):
@@ -38,7 +38,7 @@ def test_a_flat_map_agrees_with_nothing(explanation, slope):
 
 
 @pytest.mark.parametrize(
-    ("logits", "says"), [([2.0, 1.9, 0.0], "hesitates between"), ([9.0, 0.0, 0.0], "well ahead")]
+    ("logits", "says"), [([2.0, 1.9, 0.0], "undecided between"), ([9.0, 0.0, 0.0], "well ahead")]
 )
 def test_how_sure_the_model_is(explanation, logits, says):
     one = dataclasses.replace(
@@ -77,6 +77,6 @@ def test_a_wrong_answer_is_marked_where_the_truth_is_known(explanation):
         explanation.batch.pictures[0].source.rsplit("/", 1)[-1],
         explanation.top(1)[0][0][0],
     )
-    assert "Wrong answer: " in report_html([Chapter([explanation], right={name: ["zebra"]})])
-    assert "Wrong answer: " not in report_html([Chapter([explanation], right={name: [said]})])
-    assert "Wrong answer: " not in report_html([explanation])
+    assert "Wrong prediction: " in report_html([Chapter([explanation], right={name: ["zebra"]})])
+    assert "Wrong prediction: " not in report_html([Chapter([explanation], right={name: [said]})])
+    assert "Wrong prediction: " not in report_html([explanation])

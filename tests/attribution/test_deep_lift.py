@@ -1,4 +1,4 @@
-"""DeepLIFT: complete on every architecture, and right number by number."""
+"""DeepLIFT: completeness on every architecture, and exact values on small networks."""
 
 import gc
 import weakref
@@ -30,7 +30,7 @@ def seeded(make: Callable[[], nn.Module]) -> nn.Module:
         return make().eval()
 
 
-# Number by number
+# Exact values
 
 
 def dense() -> nn.Module:
@@ -42,7 +42,7 @@ def dense() -> nn.Module:
 
 @pytest.mark.parametrize("name", ["mean", "black", "white"])
 def test_three_layers_by_hand(name: str):
-    """Multipliers of each layer as a diagonal matrix between those of the weights."""
+    """The multipliers of each activation function are a diagonal matrix between the weights."""
     net, x = seeded(dense), pictures(side=4)
     x0 = {"mean": MEAN.expand_as(x), "black": 0 * x, "white": 0 * x + 1}[name]
     target = [2, 0]
@@ -73,11 +73,11 @@ def test_without_a_rectifier_in_between_it_is_input_times_gradient():
     torch.testing.assert_close(a, b)
 
 
-# Nothing is lost
+# Completeness
 
 
 def calibrated(net: nn.Module, pixels: Tensor) -> nn.Module:
-    """Batch normalisations with statistics near those of the pictures, and random affine parts."""
+    """Give batch normalisations statistics close to those of the pictures, and random affines."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None
@@ -137,7 +137,7 @@ def test_the_contributions_add_up_to_the_rise(name: str):
 
 
 class Everything(Body):
-    """One of each thing that rules are made for."""
+    """A network with one of each operation that has a rule."""
 
     def __init__(self):
         super().__init__()
@@ -168,7 +168,7 @@ def test_one_of_each(name: str):
 
 
 def test_the_residual_is_what_is_missing():
-    """A step is flat almost everywhere: no rule knows it."""
+    """A step function is flat almost everywhere and has no rule."""
 
     class Stepping(Body):
         def features(self, x: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ def test_the_residual_is_what_is_missing():
     torch.testing.assert_close(e.residual, missing, rtol=1e-3, atol=1e-5)
 
 
-# Targets, layers, references
+# Targets, layers, baselines
 
 
 def test_the_cost_is_one_reference_picture():
@@ -199,7 +199,7 @@ def test_the_cost_is_one_reference_picture():
 @pytest.mark.parametrize("name", ["mean", "blur"])
 @pytest.mark.parametrize("network", ["residual", "pools", "vit", "swin_like"])
 def test_targets_of_other_kinds_add_up_too(network: str, name: str):
-    """The difference of two logits, and a hidden unit, each picture with its own."""
+    """The difference of two logits, and a hidden unit, different for each picture."""
     case = NETWORKS[network]
     layer = {"residual": "second", "pools": "3", "vit": "blocks.0", "swin_like": "blocks.0"}[
         network
@@ -267,11 +267,11 @@ def test_a_picture_that_is_its_reference_has_contributions_of_zero():
     assert not e.heatmap.any() and float(e.residual) == 0
 
 
-# Networks that trip others up
+# Networks that other implementations fail on
 
 
 class Apart(nn.Module):
-    """What `Body` computes, with a rectifier of its own for each place."""
+    """The same function as `Body`, with a separate ReLU module for each use."""
 
     def __init__(self, body: Body):
         super().__init__()
@@ -294,7 +294,7 @@ def test_reused_and_in_place_rectifiers(network: str):
 
 
 class Added(Body):
-    """Adds to its first layer's output what rectifying it gives."""
+    """Adds the output of its first layer and the rectified output."""
 
     def features(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -302,7 +302,7 @@ class Added(Body):
 
 
 class AddedInPlace(Body):
-    """The same, writing over what the rectifier has read."""
+    """The same, but in place: the ReLU's input is overwritten."""
 
     def features(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -326,7 +326,7 @@ class OneByOne(Body):
 
 
 class Choosing(Body):
-    """Bright pictures take another way."""
+    """A network that runs other operations for bright pictures."""
 
     def decide(self, x: Tensor) -> Tensor:
         return super().decide(F.gelu(x) if float(x.detach().mean()) > self.border else x)
@@ -357,7 +357,7 @@ def _normalised(model: seewhy.Model, x: Tensor, name: str) -> list[Tensor]:
 
 @pytest.mark.parametrize("network", ["squeeze_and_excite", "pools", "residual_in_place"])
 def test_exported_networks(network: str):
-    """Their operations have other names, and are the same."""
+    """Exported graphs have other names for the same operations."""
     case = NETWORKS[network]
     shapes = ({0: torch.export.Dim("batch")},)
     exported = torch.export.export(case.build(), (case.pixels(),), dynamic_shapes=shapes).module()
@@ -376,7 +376,7 @@ def test_torchscript_is_refused():
 
 
 def test_the_reference_is_let_go(monkeypatch: pytest.MonkeyPatch):
-    """Without the garbage collector: nothing hangs in a circle."""
+    """Without the garbage collector, since there are no reference cycles."""
     from seewhy.attribution.methods import deep_lift
     from seewhy.autodiff import tape
 

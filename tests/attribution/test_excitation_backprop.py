@@ -72,7 +72,7 @@ def through_dense(p: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def through_conv(p: Tensor, x: Tensor, conv: nn.Conv2d, weight: Tensor) -> Tensor:
-    """x+ * W+^T s - x- * W-^T s, s = p / (what excites); for x >= 0 the second term is zero."""
+    """x+ * W+^T s - x- * W-^T s with s = p / excitation; for x >= 0 the second term is zero."""
     how = (conv.stride, conv.padding, conv.dilation, conv.groups)
     parts = [(x.clamp(min=0), weight.clamp(min=0)), (x.clamp(max=0), weight.clamp(max=0))]
     total = sum(F.conv2d(x_, w_, None, *how) for x_, w_ in parts)
@@ -99,7 +99,7 @@ def through_max_pool(p: Tensor, x: Tensor, pool: nn.MaxPool2d) -> Tensor:
 
 
 def through_average(p: Tensor, x: Tensor) -> Tensor:
-    """Adaptive average pooling as a matrix product with its windows along each side."""
+    """Adaptive average pooling, as a product with a matrix of windows along each axis."""
     rows, columns = (_windows(n, m).to(x) for n, m in zip(x.shape[2:], p.shape[2:], strict=True))
     mean = torch.einsum("ih,jw,bchw->bcij", rows, columns, x)
     s = torch.where(mean > 0, p / mean, 0)
@@ -131,7 +131,7 @@ def start() -> Tensor:
 
 
 def at_layers(net: nn.Module, layers: list[str], method: str, **parameters: str) -> seewhy.Panel:
-    """The method at each layer, all from one forward."""
+    """Run the method at each layer, with one shared forward pass."""
     methods = [as_method(method, layer=layer, **parameters) for layer in layers]
     return seewhy.compare(as_model(net), pixels(), methods, TARGET)
 
@@ -140,7 +140,7 @@ def at_layers(net: nn.Module, layers: list[str], method: str, **parameters: str)
 
 
 def vgg() -> nn.Module:
-    """The shape of VGG16, with fewer units in its dense layers."""
+    """Return a VGG16 with fewer units in its linear layers."""
     with torch.device("meta"):
         net = vgg16(init_weights=False)
     net.features = vgg16_features()
@@ -171,8 +171,8 @@ def vgg_net() -> nn.Module:
 
 
 def vgg_reference(net: nn.Module, x: Tensor, contrastive: bool) -> dict[str, Tensor]:
-    """p at the output of every module of `features`, and at the pixels."""
-    given = []  # to each module of features
+    """Return p at the output of every module of `features`, and at the pixels."""
+    given = []  # inputs of each module of `features`
     for module in net.features:
         given.append(x)
         x = module(x.clone())
@@ -238,7 +238,7 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
 def resnet_reference(
     net: nn.Module, x: Tensor, contrastive: bool, policy: str
 ) -> dict[str, Tensor]:
-    """p at the output of every block and stage, at the stem, and at the pixels."""
+    """Return p at the output of every block and stage, at the stem, and at the pixels."""
     picture = x
     stem = net.bn1(net.conv1(x)).relu()
     x = net.maxpool(stem)
@@ -289,11 +289,11 @@ def test_resnet50(method: str, policy: str):
         assert_close(e.attribution, expected[e.provenance.parameters["layer"]])
 
 
-# What the formula promises
+# Properties of the formula
 
 
 class Plain(nn.Module):
-    """No biases; a skip connection with a convolution in it, and one without."""
+    """A network without biases, with one projected and one identity skip connection."""
 
     def __init__(self):
         super().__init__()
@@ -322,7 +322,7 @@ PLACES = ["two", "same.0", "one", "pool", "input"]
 @pytest.mark.parametrize("policy", ["proportional", "ignore-skip"])
 def test_probability_adds_up_to_one_and_its_contrast_to_zero(policy: str, layer: str):
     model = as_model(seeded(Plain))
-    alone = layer == "same.0" and policy == "proportional"  # it lies beside a skip connection
+    alone = layer == "same.0" and policy == "proportional"  # it is parallel to a skip connection
     p = seewhy.explain(model, pixels(32), EBP, TARGET, layer=layer, skip=policy)
     assert float(p.attribution.min()) >= 0
     total = p.attribution.double().sum((1, 2, 3))
@@ -347,7 +347,7 @@ def test_the_class_begins_with_one_whatever_its_logit(method: str, bias: float):
     model = as_model(net)
     expected = seewhy.explain(model, pixels(32), method, TARGET).attribution
     logits = model(pixels(32))
-    net.fc.bias = nn.Parameter(bias - logits[0].detach())  # the first picture's logits: the bias
+    net.fc.bias = nn.Parameter(bias - logits[0].detach())  # logits of picture 0: `bias`
     found = seewhy.explain(as_model(net), pixels(32), method, TARGET)
     assert float(found.score[0]) == pytest.approx(bias, rel=1e-5)
     assert_close(found.attribution, expected.double(), 1e-5)
@@ -375,7 +375,7 @@ def test_a_hidden_unit_begins_with_one_and_reads_what_it_sees(method: str):
 
 
 def test_the_opposite_of_a_map_of_classes_wins_over_all_its_places():
-    """A 1x1 convolution gives every place its own logit; place by place nothing would be left."""
+    """After a 1x1 convolution every location has its own logit; separately, all would cancel."""
 
     def build() -> nn.Module:
         return nn.Sequential(
@@ -398,7 +398,7 @@ def test_the_opposite_of_a_map_of_classes_wins_over_all_its_places():
             assert_close(e.attribution[i][None], expected[None])
 
 
-# Operations between the linear ones
+# Operations between the linear layers
 
 
 def pulled(
@@ -407,7 +407,7 @@ def pulled(
     policy: str = "proportional",
     weights: Tensor | None = None,
 ) -> list[Tensor]:
-    """p of the inputs for a p of function(*inputs) * weights."""
+    """Return p of the inputs if p of the output is function(*inputs) * weights."""
     rules = excitation(policy)
     inputs = tuple(x.requires_grad_() for x in inputs)
     with Tape(rules.by_kind) as tape:
@@ -440,7 +440,7 @@ SUMS = {
 def test_a_negative_term_of_a_sum_gets_nothing(name: str):
     function, sign = SUMS[name]
     a, b = drawn(2, 3, 4, 4), drawn(2, 3, 4, 4, seed=1)
-    p = (a + sign * b).relu()  # of an output y under a score of sum(y): p = y
+    p = (a + sign * b).relu()  # for an output y and the score sum(y), p = y
     up = [a.clamp(min=0), (sign * b).clamp(min=0)]
     expected = [torch.where(p > 0, p * one / (up[0] + up[1]), 0) for one in up]
     found = pulled(function, a.clone(), b.clone())
@@ -476,7 +476,7 @@ def test_the_skip_connection_is_the_term_with_fewer_linear_operations():
     for found, expected in zip(
         pulled(lambda a, b: a + b, two, other, policy="ignore-skip"), (two, other), strict=True
     ):
-        torch.testing.assert_close(found, expected.detach())  # equally deep: in proportion
+        torch.testing.assert_close(found, expected.detach())  # equally deep: shared in proportion
 
 
 PASSING = {
@@ -501,7 +501,7 @@ def test_p_passes_unchanged(name: str):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_contrast_of_any_inputs(sign: int):
-    """(w x)+ by loops, also where inputs are negative."""
+    """(w x)+ computed separately, also for negative inputs."""
     x, weight = drawn(2, 6), drawn(4, 6, seed=1)
     with torch.no_grad():
         z = F.linear(x, weight)
@@ -517,7 +517,7 @@ def test_contrast_of_any_inputs(sign: int):
     torch.testing.assert_close(of_sign, expected)
 
 
-# Where it reads, and where it has no meaning
+# Default layers, and networks to which it does not apply
 
 
 def test_the_layer_is_one_stage_before_that_of_cam():
@@ -556,11 +556,11 @@ def test_an_unknown_policy_is_refused(method: str):
         seewhy.explain(as_model(seeded(Plain)), pixels(32), method, skip="none")
 
 
-# A foreign library
+# Comparison with zennit
 
 
 def test_zennit():
-    """Its rule gives biases a share unless they are set to zero."""
+    """zennit's rule gives biases a share unless they are set to zero."""
     attribution = pytest.importorskip("zennit.attribution")
     composites = pytest.importorskip("zennit.composites")
 
@@ -618,7 +618,7 @@ def test_the_script_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_script_prints_a_row_for_each_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Rendered scenes in the place of photographs."""
+    """With rendered scenes instead of photographs."""
     scenes = render(sample(12, seed=3), 64).pixels
     for number, scene in enumerate(scenes):
         save_image(scene, tmp_path / f"{number}.png")

@@ -67,7 +67,7 @@ def test_targets_stay_with_their_pictures(model, target, expected: list[int], ba
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 @pytest.mark.parametrize("target", [[0], [0, 1], [0, 1, 2, 3, 4], []], ids=str)
 def test_one_target_for_each_picture(model: seewhy.Model, target: list, batch_size: int):
-    """Also where the number of targets happens to be that of a part of the pictures."""
+    """Also if the number of targets equals the size of a batch."""
     with pytest.raises(SeewhyError, match=f"{len(target)} targets for 4 pictures"):
         seewhy.explain(model, PIXELS, "gradient", target, batch_size=batch_size)
 
@@ -101,7 +101,7 @@ def test_what_does_not_exist_or_fit_ends_in_one_line(model, arguments: dict, wor
 
 
 def test_a_channel_of_a_layer_is_just_that_channel_or_refused(model: seewhy.Model):
-    """Never the whole layer under the name of a channel."""
+    """The map of the whole layer is never returned for a channel."""
     whole = seewhy.explain(model, PIXELS, "grad-cam", layer="second", relu=False)
     try:
         one = seewhy.explain(model, PIXELS, "grad-cam", layer="second:2", relu=False)
@@ -194,7 +194,7 @@ def test_a_method_that_does_not_apply(unchanged: Callable):
 
 
 def test_a_batch_is_taken_as_it_is(model: seewhy.Model):
-    """Also outside [0, 1]: whoever makes a batch knows what is in it."""
+    """Also outside [0, 1]: the pixels of a `Batch` are not checked."""
     pixels = 10 * PIXELS - 5
     e = seewhy.explain(model, raw_batch(pixels), "gradient")
     assert torch.equal(e.batch.pixels, pixels)
@@ -208,7 +208,7 @@ def test_no_pictures(model: seewhy.Model):
 
 
 class TwoHeads(Body):
-    """A second head, of which the logits know nothing."""
+    """A network with a second head that the logits do not depend on."""
 
     def __init__(self):
         super().__init__()
@@ -228,7 +228,7 @@ def test_the_input_is_a_layer_too():
 
 @pytest.mark.parametrize("together", [[], ["gradient"]], ids=["alone", "with-gradient"])
 def test_a_layer_that_the_decision_does_not_depend_on(together: list[str]):
-    """Says so, or gives the map of zeros that is true; alone and in a panel alike."""
+    """It raises an error or returns zeros, both alone and in a panel."""
     try:
         panel = seewhy.compare(TwoHeads(), PIXELS, ["grad-cam", *together], layer="other")
     except SeewhyError as error:
@@ -242,7 +242,7 @@ def test_a_layer_that_the_decision_does_not_depend_on(together: list[str]):
 @pytest.mark.parametrize("compiled", ["script", "trace", "export"])
 @pytest.mark.parametrize("method", ["gradient", "guided-backprop", "grad-cam"])
 def test_networks_that_cannot_be_watched_say_so(compiled: str, method: str):
-    """Inside compiled code no module and no function is seen: never call that "no ReLU"."""
+    """Operations in compiled code cannot be recorded; the message must not be "no ReLU"."""
     net = Body().eval()
     make = {
         "script": lambda: torch.jit.script(nn.Sequential(net.first, net.relu)),
@@ -264,11 +264,11 @@ def test_networks_that_cannot_be_watched_say_so(compiled: str, method: str):
             torch.testing.assert_close(found, seewhy.explain(net, PIXELS, method, 0).heatmap)
 
 
-# Memory that runs out
+# Out of memory
 
 
 class LittleMemory(nn.Module):
-    """Memory for so many pictures; with a graph from the pixels on maybe for fewer."""
+    """Runs out of memory above `most` pictures, or above `recorded` ones if a graph is kept."""
 
     def __init__(self, most: int, recorded: int = 1000):
         super().__init__()
@@ -303,14 +303,14 @@ IN_LITTLE_MEMORY: dict[str, dict] = {
 @pytest.mark.parametrize("method", IN_LITTLE_MEMORY)
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_memory_that_runs_out_is_survived_and_reported(method: str, most: int):
-    """Whatever layout a network that cannot be tried on two pictures runs in."""
+    """In any memory format, which cannot be tested if two pictures do not fit."""
     options = IN_LITTLE_MEMORY[method]
     found = seewhy.explain(tight(most)[0], PIXELS, method, [0, 1, 2, 3], **options)
     expected = seewhy.explain(tight(1000)[0], PIXELS, method, [0, 1, 2, 3], **options)
     scale = float(expected.heatmap.abs().max())
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=1e-3, atol=1e-3 * scale)
     assert found.target.tolist() == [0, 1, 2, 3] and len(found.batch) == 4
-    if method != "ablation-cam":  # of which a try on two channels is counted too
+    if method != "ablation-cam":  # whose test on two channels is counted too
         assert found.cost.forwards == pytest.approx(expected.cost.forwards)
     assert found.cost.backwards == pytest.approx(expected.cost.backwards)
     left = min(most, 2)
@@ -327,13 +327,13 @@ def test_memory_runs_out_with_several_questions():
 
 
 def test_what_was_finished_when_memory_ran_out_is_not_done_again():
-    """And goes on with the others at the next pictures."""
+    """The finished method continues with the others at the next pictures."""
     model, room = tight(1000)
     told: list[str] = []
 
     def tell(name: str, share: float) -> None:
         if name == "smoothgrad":
-            room.most = room.recorded = 1  # a neighbour has taken the memory
+            room.most = room.recorded = 1  # as if another process had taken the memory
         if share < 1:
             told.append(name)
 
@@ -357,7 +357,7 @@ def test_no_memory_for_one_picture_is_said_in_a_line():
 
 
 def test_a_method_that_memory_does_not_hold_leaves_the_others():
-    """Also where it is the graph that all share which is too large."""
+    """Also if the graph that all methods share is too large."""
     panel = seewhy.compare(tight(1000, 0)[0], PIXELS, ["gradient", "grad-cam"], 0)
     assert [e.method for e in panel] == ["grad-cam"] and len(panel["grad-cam"]) == 4
     ((name, reason),) = panel.skipped

@@ -67,7 +67,7 @@ def test_what_is_explained_where_it_is_no_class():
 
 
 def test_the_map_on_the_original_picture():
-    """A wide picture, cropped in the middle: nothing is known of its sides."""
+    """A wide picture is cropped at the centre, so its sides have no values."""
     model = seewhy.Model(Body(), size=16)
     e = seewhy.explain(model, torch.rand(3, 16, 32), "gradient")
     (original,) = e.to_original()

@@ -1,4 +1,4 @@
-"""Extremal perturbation: the published loop, areas, rewards, and what is measured of the result."""
+"""Extremal perturbation: the published loop, areas, rewards, and measurements of the result."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_faithful_masks_are_those_of_the_published_loop():
         extremal_mask(lambda x: model(x)[0, 2], pixels.double(), area, 50) for area in (0.1, 0.3)
     ]
     assert float((e.attribution[0].double() - torch.stack(expected)).abs().max()) < 1e-4
-    assert float(e.attribution.std()) > 0.01  # there is something to compare
+    assert float(e.attribution.std()) > 0.01  # the maps are not constant
     assert (e.cost.forwards, e.cost.backwards) == (101, 100)
 
 
@@ -62,7 +62,7 @@ def test_the_threshold_moves_with_the_field():
     assert torch.autograd.gradcheck(
         lambda lattice: masks.of(lattice, areas, softness), lattices, eps=1e-3, atol=2e-3
     )
-    # Only the form can change: what is added here goes there.
+    # The area is fixed, so a change of the lattice cannot change the sum.
     weights = torch.ones(12, 15).double()
     (gradient,) = torch.autograd.grad(
         (masks.of(lattices, areas, softness) * weights).sum(), lattices
@@ -153,7 +153,7 @@ def test_hidden_units_and_several_questions(mug):
 
 def test_out_of_memory_is_survived_and_reported(mug):
     model, pixels, _ = mug
-    pixels = torch.cat([pixels, pixels.flip(-1)])  # so that the first mask runs out of it too
+    pixels = torch.cat([pixels, pixels.flip(-1)])  # so that the first mask runs out of memory too
 
     class Small(torch.nn.Module):
         def forward(self, x):

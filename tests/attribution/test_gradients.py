@@ -1,4 +1,4 @@
-"""Gradient, guided backpropagation and deconvnet against a backward written out in NumPy."""
+"""Gradient, guided backpropagation and deconvnet against a backward pass in NumPy."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ PASSED = {
 
 
 def convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """A valid convolution of [channels, h, w], one place after the other."""
+    """A convolution of [channels, h, w] without padding, as a loop over locations."""
     outputs, _, k, _ = weight.shape
     height, width = x.shape[1] - k + 1, x.shape[2] - k + 1
     y = np.zeros((outputs, height, width))
@@ -93,7 +93,7 @@ def test_reduce():
 
 
 class Straight(nn.Module):
-    """Logits that are linear in the pixels, whose gradient is therefore the weights."""
+    """A network whose logits are linear in the pixels, so their gradient is the weights."""
 
     def __init__(self):
         super().__init__()

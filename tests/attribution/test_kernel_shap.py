@@ -1,4 +1,4 @@
-"""KernelSHAP: exact against the definition of the Shapley value, and against captum's."""
+"""KernelSHAP against the definition of the Shapley value, and against captum."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def scenes(count: int = 2) -> Tensor:
 
 
 def game(model: seewhy.Model, pixels: Tensor, labels: Tensor, target: int) -> Callable:
-    """The score of a coalition of segments."""
+    """Return a function that computes the score of a coalition of segments."""
 
     def score(coalition: tuple[int, ...]) -> float:
         mask = torch.isin(labels, torch.tensor(coalition, dtype=torch.long)).double()
@@ -73,7 +73,7 @@ def test_the_fit_is_exact_to_the_last_digits_of_float64():
 
 
 def test_a_mean_over_orders_is_the_same_thing():
-    """What the reference itself is worth."""
+    """The reference implementation agrees with a second definition."""
     worth = dict.fromkeys(((), (0,), (1,), (2,)), 0.0)
     worth |= {(0, 1): 3.0, (0, 2): 1.0, (1, 2): 0.0, (0, 1, 2): 7.0}
     means = np.zeros(3)
@@ -114,7 +114,7 @@ def test_coalitions_come_with_their_complements_and_by_the_kernel(players: int, 
 
 
 def test_sizes_are_drawn_by_the_kernel():
-    """Of 30 segments and a weight for each size: that of all rows of a size is the kernel's."""
+    """For 30 segments, the weights of all rows of one size add up to the kernel's weight."""
     design = KernelSHAP(samples=40000).design(30, 0)
     sizes = design.shown.sum(1)
     for s in range(1, 30):
@@ -179,7 +179,7 @@ def test_one_segment_has_it_all():
 
 
 def test_as_captum_has_it():
-    """The same segments, and captum's own draw: as near as its draw allows."""
+    """With the same segments but captum's own samples, so only approximately equal."""
     captum = pytest.importorskip("captum.attr")
     pytest.importorskip("sklearn")
     model, pixels = as_model(NETWORKS["hidden_layer"].build()), scenes(1)[..., :24, :24]

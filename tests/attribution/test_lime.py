@@ -1,4 +1,4 @@
-"""Superpixels; LIME from its formula in float64, and against captum's."""
+"""Superpixels, and LIME against its formula in float64 and against captum."""
 
 import math
 from collections import deque
@@ -23,7 +23,7 @@ def scenes(count: int = 2) -> Tensor:
 
 
 def pieces(labels: np.ndarray) -> int:
-    """How many connected pieces there are, by flooding one after another."""
+    """Count the connected components by flood fill."""
     seen = np.zeros(labels.shape, bool)
     count = 0
     for start in np.ndindex(*labels.shape):
@@ -78,7 +78,7 @@ def test_more_segments_than_pixels_are_one_for_each():
 
 
 def test_segments_follow_edges():
-    """Of two colours with a slanting edge: no segment has much of both."""
+    """With two colours and a slanted edge, no segment contains both colours."""
     y, x = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
     right = x + y // 3 > 30
     pixels = torch.where(right, 0.8, 0.3).expand(1, 3, 48, 48).clone()
@@ -92,11 +92,11 @@ def test_segments_follow_edges():
     cut = sum(
         min(int(right[squares == s].sum()), int((~right)[squares == s].sum())) for s in range(25)
     )
-    assert cut > 100  # what a grid would mix up
+    assert cut > 100  # a grid of squares would mix the colours
 
 
 def test_colour_is_cielab():
-    """Known values of the primaries under D65."""
+    """Against known values of the primary colours under D65."""
     from seewhy.perturbation.superpixels import _perceived
 
     colours = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]).double()
@@ -152,7 +152,7 @@ def test_coefficients_solve_the_weighted_ridge_regression(score: str):
             rows.append([1.0, *z.double().tolist()])
         z, f, w = np.array(rows), np.array(values), np.diag(weights)
         penalty = ridge * np.eye(z.shape[1])
-        penalty[0, 0] = 0  # the constant
+        penalty[0, 0] = 0  # the intercept
         solved = np.linalg.solve(z.T @ w @ z + penalty, z.T @ w @ f)
         expected = torch.from_numpy(solved[1:])[labels]
         scale = float(expected.abs().max())
@@ -161,7 +161,7 @@ def test_coefficients_solve_the_weighted_ridge_regression(score: str):
 
 
 def test_the_note_says_how_good_the_fit_is():
-    """A network that is linear in the pixels is explained wholly, a product of segments is not."""
+    """The fit is perfect for a linear network, but not for a product of segments."""
 
     class Product(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -177,17 +177,17 @@ def test_the_note_says_how_good_the_fit_is():
         for target in (0, 1)
     ]  # fmt: skip
     assert notes[0] == "2 segments; the fit explains 100 % of the variance"
-    # f = c z1 z2 over four equal corners: 2/3 of the variance, and the kernel favours some.
+    # f = c z1 z2 on four corners: 2/3 of the variance with equal weights, but the kernel's differ.
     assert 55 < int(notes[1].split("explains ")[1].split(" %")[0]) < 85
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel-shap"])
 def test_the_note_says_where_the_score_does_not_change(method: str):
-    """Instead of what share of rounding the fit explains."""
+    """It does not say which share of rounding errors the fit explains."""
 
     class Still(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            bright = (x.mean((1, 2, 3)) - 0.4).clamp(min=0)  # none of the dark picture
+            bright = (x.mean((1, 2, 3)) - 0.4).clamp(min=0)  # zero for the dark picture
             rounding = 1e-7 * x.mean((1, 2, 3))
             return torch.stack([0.3 + rounding, 0.3 + bright], 1)
 

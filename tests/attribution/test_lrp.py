@@ -1,4 +1,4 @@
-"""LRP through the public door: conservation, awkward networks, layers, conditions, memory."""
+"""LRP through the public API: conservation, unusual networks, layers, conditions, memory."""
 
 import copy
 import gc
@@ -22,7 +22,7 @@ each_method = pytest.mark.parametrize("method", METHODS)
 
 
 def assert_close(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> None:
-    """To `tolerance` of the largest value."""
+    """Assert that the tensors differ by less than `tolerance` times the largest value."""
     error = float((a - b).abs().max() / b.abs().max())
     assert error < tolerance, f"relative error {error:.1e}"
 
@@ -59,7 +59,7 @@ ARCHITECTURES = {
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """In float64; the signal survives every layer, and constants take a share but not all."""
+    """Convert to float64, with weights that keep the signal and small biases in every layer."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -98,18 +98,18 @@ def test_a_large_epsilon_shows_in_the_residual():
     assert bool((large.heatmap.sum((1, 2)).abs() < small.heatmap.sum((1, 2)).abs()).all())
 
 
-# Networks that are written in an awkward way, and the same function written plainly
+# Networks written in an unusual way, and the same function written plainly
 
 
 class Parts(nn.Module):
-    """Layers to be put together in two ways."""
+    """Layers that are combined in two ways."""
 
     def __init__(self):
         super().__init__()
         self.a, self.b, self.c = nn.Conv2d(3, 6, 3), *(nn.Conv2d(6, 6, 3, padding=1) for _ in "bc")
         self.n, self.m = normed(6), normed(6)
         self.fc = nn.Linear(6, CLASSES)
-        # Copies with the same numbers, for what the awkward network uses twice.
+        # Copies with the same parameters, for layers that the unusual network uses twice.
         self.a2, self.b2 = copy.deepcopy(self.a), copy.deepcopy(self.b)
         self.n2, self.n3 = copy.deepcopy(self.n), copy.deepcopy(self.n)
 
@@ -118,7 +118,7 @@ class Parts(nn.Module):
 
     @staticmethod
     def affine(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-        """The normalisation, written as a product and a sum."""
+        """Batch normalisation written as a product and a sum."""
         scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
         shift = norm.bias.detach() - norm.running_mean * scale
         return x * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
@@ -203,7 +203,7 @@ def normed_twice(s: Parts, x: Tensor) -> Tensor:
 
 
 def normed_and_affine(s: Parts, x: Tensor) -> Tensor:
-    """The first normalisation is part of its convolution, the second an affine function."""
+    """The first normalisation is merged into its convolution, the second is an affine function."""
     return F.relu(s.b(F.relu(s.n(s.a(x))))) + F.relu(s.c(F.relu(s.affine(s.m, s.a2(x)))))
 
 
@@ -330,7 +330,7 @@ def test_a_graph_that_begins_at_a_layer_says_what_a_whole_one_says(
 def test_a_convolution_and_its_norm_have_the_same_relevance(
     method: str, before: str, after: str, pixels: Tensor
 ):
-    """They are one operation, so relevance at the one is relevance at the other."""
+    """They are merged into one operation, so the relevance is the same at both."""
     model = as_model(put_together(chain))
     one, other = (
         seewhy.explain(model, pixels, method, 1, layer=layer) for layer in (before, after)
@@ -340,7 +340,7 @@ def test_a_convolution_and_its_norm_have_the_same_relevance(
 
 @each_method
 def test_relevance_of_a_convolution_that_is_read_twice(method: str, pixels: Tensor):
-    """With and without a normalisation: the sum over two convolutions that are read once."""
+    """The relevance is the sum over two copies of the convolution that are read once each."""
     shared = as_model(put_together(normed_and_raw))
     apart = as_model(put_together(normed_and_raw_of_two))
     found = seewhy.explain(shared, pixels, method, 1, layer="a").attribution
@@ -349,7 +349,7 @@ def test_relevance_of_a_convolution_that_is_read_twice(method: str, pixels: Tens
 
 
 def test_relevance_at_a_layer_by_hand(pixels: Tensor):
-    """At the last feature maps, mean and dense layer leave x_k w_k z / (z + eps) / cells."""
+    """At the last feature maps, pooling and linear layer give x_k w_k z / (z + eps) / cells."""
     net = put_together(chain)
     maps = chain(net, normalised(net, pixels))
     logits = net.fc(maps.mean((2, 3)))
@@ -371,7 +371,7 @@ def normalised(net: nn.Module, pixels: Tensor) -> Tensor:
 @each_method
 @pytest.mark.parametrize("layer", LAYERS)
 def test_single_channels_add_up_to_the_unconditional_map(method: str, layer: str, pixels: Tensor):
-    """Where all relevance passes the layer."""
+    """If all relevance passes through the layer."""
     model = as_model(put_together(chain))
     whole = seewhy.explain(model, pixels, method, 1)
     single = [
@@ -388,7 +388,7 @@ def test_single_channels_add_up_to_the_unconditional_map(method: str, layer: str
 @each_method
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_condition_masks_relevance_at_its_layer(method: str, layer: str, pixels: Tensor):
-    """In two parts: the relevance at the layer is masked, and the lower part starts from that."""
+    """Equivalent to masking the relevance at the layer and starting from there."""
     model, channel = as_model(put_together(chain)), 2
     at_layer = seewhy.explain(model, pixels, method, 1, layer=layer).attribution.double()
     masked = torch.zeros_like(at_layer)
@@ -401,9 +401,9 @@ def test_a_condition_masks_relevance_at_its_layer(method: str, layer: str, pixel
 
 
 class Lower(nn.Module):
-    """The network up to a layer, and a logit that is the relevance there: sum of z * (R / z).
+    """The network up to a layer, with a logit that equals its relevance: the sum of z * (R / z).
 
-    Every number of z that has relevance gets it by a product with a constant, which passes it on.
+    The product with the constant R / z passes on exactly the relevance R.
     """
 
     def __init__(self, net: nn.Module, layer: str, relevance: Tensor):
@@ -463,7 +463,7 @@ def test_a_condition_on_a_convolution_that_is_read_twice(method: str, pixels: Te
     "network", ["batch_norm", "residual_in_place", "depthwise", "vit", "swin_like", "convnext_like"]
 )
 def test_bfloat16_is_as_good_as_it_is_for_the_gradient(method: str, network: str):
-    """Within 5 percent, except where rectifiers near their threshold make any gradient move."""
+    """Within 5 percent, unless ReLUs near their threshold change any gradient by more."""
     case = NETWORKS[network]
 
     def error(name: str) -> float:
@@ -505,7 +505,7 @@ def kept_operations() -> int:
     "network", ["batch_norm", "residual_in_place", "squeeze_and_excite", "vit"]
 )
 def test_nothing_of_the_recorded_graph_is_kept(method: str, network: str, no_collection: None):
-    """No circle of references holds it until a collection comes by."""
+    """No reference cycle keeps the graph alive until garbage collection."""
     case = NETWORKS[network]
     model, before = case.model(), kept_operations()
     layer = model.find_layer(case.pixels())
@@ -519,7 +519,7 @@ def test_nothing_of_the_recorded_graph_is_kept(method: str, network: str, no_col
 
 
 def test_operations_are_seen_while_they_live():
-    """What the test above counts."""
+    """The count in the test above is positive during a run."""
     counted = []
 
     class Counting(nn.Module):
@@ -532,7 +532,7 @@ def test_operations_are_seen_while_they_live():
     assert counted[-1] >= 4
 
 
-# What does not fit
+# Invalid arguments
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What passes named channels and nothing else, on networks with paths around every layer.
+"""Relevance that passes through named channels only, on networks with paths around every layer.
 
-Without biases, rectified and with a vanishing epsilon, LRP is the input times the gradient: what
-passes channel c of activation a is x * d(g_c a_c)/dx with g = d(score)/da held fixed.
+Without biases, with ReLUs and with a vanishing epsilon, LRP is the input times the gradient: what
+passes through channel c of activation a is x * d(g_c a_c)/dx with g = d(score)/da held fixed.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from seewhy.errors import NotApplicable
 
 
 class Blocks(nn.Module):
-    """Convolutions, plain or with a path around them that is added or put beside."""
+    """Convolutions, plain or with a path around them that is added or concatenated."""
 
     def __init__(self, kinds: list[str]):
         super().__init__()
@@ -37,7 +37,7 @@ class Blocks(nn.Module):
 
 
 def passed(net: Blocks, x: Tensor, gates: list[tuple[int, int]]) -> Tensor:
-    """By plain autograd: through each (block, channel), from the last to the first."""
+    """Return the relevance through each (block, channel), computed with plain autograd."""
     x = x.detach().requires_grad_()
     seen: dict[int, Tensor] = {}
     value = net(x, seen)[:, 1].sum()
@@ -80,7 +80,7 @@ def test_only_what_passes_the_channels_counts(kinds: list[str], data, seed: int)
 
 
 class Beside(nn.Module):
-    """Two convolutions of which neither reads the other."""
+    """Two parallel convolutions."""
 
     def __init__(self):
         super().__init__()

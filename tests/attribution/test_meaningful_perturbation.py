@@ -1,4 +1,4 @@
-"""Meaningful perturbation: a plain loop, and what the games find."""
+"""Meaningful perturbation against a plain loop, and both games on a scene."""
 
 import torch
 import torch.nn.functional as F

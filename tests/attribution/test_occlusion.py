@@ -1,4 +1,4 @@
-"""Occlusion, window by window in float64, and against captum's."""
+"""Occlusion against a float64 loop over windows, and against captum."""
 
 from itertools import product
 
@@ -35,7 +35,7 @@ def exact(name: str) -> tuple[seewhy.Model, Tensor]:
 def slowly(
     model: seewhy.Model, pixels: Tensor, target: int, window: int, stride: int, probability: bool
 ) -> Tensor:
-    """One picture: one forward for each window that begins inside, until the border is reached."""
+    """Occlude one picture with one forward pass per window, until the border is reached."""
 
     def score(x: Tensor) -> float:
         logits = model(x[None])[0].detach()

@@ -1,4 +1,4 @@
-"""SmoothGrad, integrated gradients and input times gradient against slow float64 formulas."""
+"""SmoothGrad, integrated gradients and input times gradient against float64 formulas."""
 
 import math
 
@@ -14,7 +14,7 @@ MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
 
 
 def smooth_network() -> nn.Module:
-    """No kinks, so that sums over a path converge fast."""
+    """Return a smooth network, so that sums over a path converge fast."""
     with torch.random.fork_rng():
         torch.manual_seed(6)
         return nn.Sequential(
@@ -96,7 +96,7 @@ def test_input_x_gradient_at_a_layer(network: str, layer: str):
 
     def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         kept.append(output.clone())
-        return kept[-1].clone()  # what follows may write into it
+        return kept[-1].clone()  # later operations may modify it in place
 
     model, x = as_model(net), case.pixels()
     handle = net.get_submodule(layer).register_forward_hook(keep)
@@ -117,7 +117,7 @@ def test_input_x_gradient_at_a_layer(network: str, layer: str):
 
 
 def noisy_inputs(model: seewhy.Model, x: Tensor, **parameters) -> tuple[seewhy.Explanation, Tensor]:
-    """The explanation of one picture, and the noisy copies that the network was shown."""
+    """Return the explanation of one picture, and the noisy copies that the network received."""
     shown: list[Tensor] = []
     handle = model.net.register_forward_pre_hook(
         lambda module, args: shown.append(args[0].detach().clone())

@@ -15,7 +15,7 @@ VOID = {"meta", "img", "input", "br"}
 
 
 class Page(HTMLParser):
-    """Checks that tags nest, and remembers them and the text."""
+    """Checks that tags are nested correctly, and collects the tags and the text."""
 
     def __init__(self, source: str):
         super().__init__()
@@ -80,7 +80,7 @@ def test_the_numbers_are_on_the_page(page):
     for part in (
         "0.844",
         "0.3 % of the score is missing",
-        "features.3 (found)",
+        "features.3 (automatic)",
         "steps = 20",
         "torch 2.x",
     ):

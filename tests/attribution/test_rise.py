@@ -1,4 +1,4 @@
-"""RISE, mask by mask in float64; the statistics of its masks; when it stops."""
+"""RISE against a float64 loop over masks; the statistics of its masks; when it stops."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_masks_show_as_much_as_they_should_everywhere(cells: int, size: tuple[in
 
 
 def test_the_grid_is_shifted_by_every_part_of_a_cell():
-    """Of a picture of 4 cells of 5 pixels: where the grid's corners lie."""
+    """For 4 cells of 5 pixels, all 25 shifts occur about equally often."""
     grids = RandomGrids(2000, 4, 0.5, (20, 20), 0)
     shifts = grids.shifts
     assert shifts.shape == (2000, 2)
@@ -75,7 +75,7 @@ def test_the_nth_mask_depends_on_seed_and_number_alone():
 
 
 def test_masks_are_bilinear():
-    """The same mask, written as a sum over cells of hats, cut out at the shift."""
+    """The same mask as a sum of hat functions over cells, cropped at the shift."""
     grids = RandomGrids(3, 4, 0.5, (18, 23), 1)
     cell = (5, 6)
     for n in range(3):
@@ -83,7 +83,7 @@ def test_masks_are_bilinear():
         expected = torch.zeros(18, 23).double()
         for y in range(18):
             for x in range(23):
-                # Centres of cells lie at (i + 1/2) * cell; the outermost go on to the border.
+                # Centres of cells are at (i + 1/2) * cell; the outermost extend to the border.
                 v = min(max((y + down + 0.5) / cell[0] - 0.5, 0.0), 4.0)
                 u = min(max((x + right + 0.5) / cell[1] - 0.5, 0.0), 4.0)
                 for i in range(5):
@@ -94,11 +94,11 @@ def test_masks_are_bilinear():
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-# What it says
+# Maps
 
 
 class Corner(nn.Module):
-    """Sees the brightness of one corner."""
+    """A network whose logits are the brightness of one corner."""
 
     def forward(self, x: Tensor) -> Tensor:
         corner = x[:, :, :8, :8].mean((1, 2, 3))
@@ -137,7 +137,7 @@ def test_the_standard_error_is_that_of_repeated_runs():
 
 
 class Rough(Corner):
-    """The fine structure of another corner counts as well."""
+    """The logits also depend on the fine structure of another corner."""
 
     def forward(self, x: Tensor) -> Tensor:
         rough = torch.sin(40 * x[:, :, 16:, 16:]).mean((1, 2, 3)) * 3
@@ -146,7 +146,7 @@ class Rough(Corner):
 
 @pytest.mark.parametrize("batch_size", [None, 2, 37])
 def test_tolerance_stops_each_picture_when_it_is_good_enough(batch_size: int | None):
-    """At the same mask whatever pictures are beside it, and however many go together."""
+    """At the same mask for any other pictures in the batch and for any batch size."""
     pixels = torch.full((2, 3, 24, 24), 0.9)
     pixels[1] = 0.4 + 0.6 * torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0))
     pixels[1, :, :8, :8] = 0.2

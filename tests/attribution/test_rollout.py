@@ -33,7 +33,7 @@ each_transformer = pytest.mark.parametrize("name", TRANSFORMERS)
 
 
 def rollout(layers: list[tuple[Tensor, Tensor]], fused: Callable, discard: float) -> Tensor:
-    """The whole product of one picture's [heads, tokens, tokens], from the first layer up."""
+    """Return the product of one picture's attention [heads, tokens, tokens] over all layers."""
     count = layers[0][0].shape[-1]
     product = np.eye(count)
     for attention, _ in layers:
@@ -52,7 +52,7 @@ def rollout(layers: list[tuple[Tensor, Tensor]], fused: Callable, discard: float
 
 
 def gradient_rollout(layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """R <- R + A' R, of one picture."""
+    """Apply R <- R + A' R over all layers, for one picture."""
     R = np.eye(layers[0][0].shape[-1])
     for attention, gradient in layers:
         weighted = np.maximum(attention.numpy() * gradient.numpy(), 0).mean(0)
@@ -61,7 +61,7 @@ def gradient_rollout(layers: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def expected(case: Transformer, method: str, fused: Callable = np.mean, discard=0.0) -> Tensor:
-    """[batch, 1, h, w]."""
+    """Return the expected attribution, [batch, 1, h, w]."""
     maps = []
     _, layers = by_hand(case)
     for b in range(2):
@@ -129,7 +129,7 @@ def test_hyperparameters_that_make_no_sense():
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("need_weights", [True, False])
 def test_the_torch_encoder(method: str, batch_first: bool, need_weights: bool):
-    """Tokens may come first, and attention may be computed so that its weights can be returned."""
+    """With tokens or batch first, and with or without returned attention weights."""
 
     class Wordy(nn.MultiheadAttention):
         def forward(self, *args, **kwargs):
@@ -164,7 +164,7 @@ def test_the_torch_encoder(method: str, batch_first: bool, need_weights: bool):
         for b in double.layers
     ]  # fmt: skip
     x, found = double.patches(pixels.double()).flatten(2).transpose(1, 2), []
-    for layer in layers:  # normalised after each sum, not before
+    for layer in layers:  # post-norm
         query, key, value = (F.linear(x, w, b) for w, b in layer.qkv)
         found.append(attention_by_loops(query, key, 2))
         gathered = found[-1] @ value.unflatten(2, (2, -1)).transpose(1, 2)
@@ -180,7 +180,7 @@ def test_the_torch_encoder(method: str, batch_first: bool, need_weights: bool):
 
 @each_method
 def test_an_exported_network(method: str):
-    """Its graph calls the fused attention by another name."""
+    """The exported graph has another name for the fused attention."""
     case = transformer("torchvision")
     pixels = case.pixels()
 
@@ -200,7 +200,7 @@ def test_an_exported_network(method: str):
 
 @each_method
 def test_a_unit_before_the_last_attention(method: str):
-    """Only what comes before it counts, and all patches are read out."""
+    """Only attention before the unit counts, averaged over all patches."""
     case = transformer("three prefix tokens")
     e = seewhy.explain(as_model(case.net), case.pixels(), method, "blocks.0:3")
     _, layers = by_hand(case)
@@ -213,7 +213,7 @@ def test_a_unit_before_the_last_attention(method: str):
 
 @each_method
 def test_a_trained_transformer_looks_at_the_object(method: str):
-    """At least twice the share of the map that an even map has on it."""
+    """The object gets at least twice the share of a uniform map."""
     scene = render(sample(40, seed=5))
     heatmap = seewhy.explain(seewhy.open_model("scenes-vit"), scene.pixels, method).heatmap
     mask = scene.masks["object"]
@@ -221,11 +221,11 @@ def test_a_trained_transformer_looks_at_the_object(method: str):
     assert float((inside / mask.mean((1, 2))).mean()) > 2
 
 
-# What rollout has no meaning for
+# Networks to which rollout does not apply
 
 
 class Blocks(nn.Module):
-    """Tokens of 16 patches (and a class token) through any function to logits."""
+    """Computes logits by applying any function to the tokens of 16 patches."""
 
     def __init__(self, body: Callable[[Tensor], Tensor]):
         super().__init__()

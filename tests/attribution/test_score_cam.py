@@ -1,4 +1,4 @@
-"""Score-CAM, forward by forward in float64, and against pytorch-grad-cam."""
+"""Score-CAM against a float64 loop over channels, and against pytorch-grad-cam."""
 
 import warnings
 
@@ -25,7 +25,7 @@ def stretched(map_: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
 def slowly(
     model: seewhy.Model, layer: str, pixels: Tensor, target: int, probability: bool, corners: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One picture: its maps, the score of each masked picture, and that of the mean colour."""
+    """Return one picture's maps, the score of each masked picture, and that of the mean colour."""
     maps = seewhy.capture(model, pixels[None], [layer])[layer][0]
 
     def score(masked: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def test_weights_are_scores_of_masked_pictures(
 
 
 class HalfDead(nn.Module):
-    """Channels that are zero, that are the same everywhere, and that are so for dark pictures."""
+    """A network with channels that are zero, constant, or zero only for dark pictures."""
 
     def __init__(self):
         super().__init__()
@@ -104,8 +104,8 @@ def test_maps_that_show_nothing_share_a_forward():
         expected = scores[:, None, None] * maps
         torch.testing.assert_close(e.attribution[i].double(), expected, rtol=1e-4, atol=1e-7)
         one = seewhy.explain(model, pixels[i, None], "score-cam", 1, layer="dead")
-        # The recorded one, one that hides everything, and one for each live channel; in full
-        # batches nothing else is run.
+        # The recorded pass, one that hides everything, and one per live channel; batches are full,
+        # so nothing else is run.
         assert one.cost.forwards == 2 + alive
 
 

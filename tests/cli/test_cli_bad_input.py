@@ -52,10 +52,10 @@ WORDS = [  # each with what the line must say
     # hyperparameters and numbers
     ("explain dog.jpg --set relu", ["--set expects name=value", "'relu'"]),
     ("explain dog.jpg --set rleu=true", ["unknown parameter of grad-cam", "did you mean relu?"]),
-    ("explain dog.jpg --set relu=yes", ["relu is true or false", "'yes'"]),
-    ("explain dog.jpg --method smoothgrad --set samples=1.5", ["a whole number", "not 1.5"]),
+    ("explain dog.jpg --set relu=yes", ["relu must be true or false", "'yes'"]),
+    ("explain dog.jpg --method smoothgrad --set samples=1.5", ["an integer", "not 1.5"]),
     ("explain dog.jpg --method smoothgrad --set samples=0", ["samples must be at least 1"]),
-    ("explain dog.jpg --method smoothgrad --set noise=much", ["noise is a number", "'much'"]),
+    ("explain dog.jpg --method smoothgrad --set noise=much", ["noise must be a number", "'much'"]),
     ("explain dog.jpg --method gradient --set reduction=mxa", ["'mxa'", "did you mean max?"]),
     ("explain dog.jpg --batch-size 0", ["--batch-size is at least 1", "0"]),
     ("explain dog.jpg --batch-size=-4", ["--batch-size is at least 1", "-4"]),

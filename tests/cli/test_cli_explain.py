@@ -15,7 +15,7 @@ from seewhy.show import load
 def test_one_picture_goes_to_a_file_right_here(here, seewhy):
     out = seewhy("explain dog.jpg").fine()
     assert files_in(here) == ["dog.grad-cam.png", "dog.jpg"]
-    for word in ("dog.jpg", "grad-cam at stages (found)", "written   dog.grad-cam.png"):
+    for word in ("dog.jpg", "grad-cam at stages (automatic)", "written   dog.grad-cam.png"):
         assert word in out
 
 

@@ -20,7 +20,7 @@ def photo() -> Path:
 def test_a_photograph_is_recognised_and_explained(photo, here, seewhy):
     out = seewhy(f"explain {photo} {MODEL} -o tench.png").fine()
     assert "target    tench" in out
-    assert "features" in out and "(found)" in out
+    assert "features" in out and "(automatic)" in out
     assert Path("tench.png").stat().st_size > 10_000
 
 

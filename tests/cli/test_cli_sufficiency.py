@@ -56,8 +56,8 @@ def test_as_published_in_bfloat16_and_quiet(here, seewhy):
     [
         ("--areas 1.5", ["areas must be between 0 and 1", "1.5"]),
         ("--areas 0", ["areas must be between 0 and 1"]),
-        ("--areas nan", ["areas is numbers such as 0.05,0.1", "nan"]),
-        ("--areas few", ["areas is numbers such as 0.05,0.1", "few"]),
+        ("--areas nan", ["areas must be numbers such as 0.05,0.1", "nan"]),
+        ("--areas few", ["areas must be numbers such as 0.05,0.1", "few"]),
         ("--areas ,", ["areas must be between 0 and 1"]),
         ("--share 0", ["above 0 and at most 1", "0"]),
         ("--share 1.01", ["above 0 and at most 1", "1.01"]),

@@ -124,7 +124,7 @@ def test_transparency_is_laid_on_white_and_noted(tmp_path, mode):
     white = Image.new("RGBA", image.size, "white")
     expected = as_floats(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
     torch.testing.assert_close(picture.pixels, expected, atol=1.5 / 255, rtol=0)
-    assert picture.notes == ("transparent: laid on white",)
+    assert picture.notes == ("transparent parts blended with white",)
 
 
 def test_a_transparent_palette_colour_is_laid_on_white(tmp_path):
@@ -135,7 +135,7 @@ def test_a_transparent_palette_colour_is_laid_on_white(tmp_path):
     picture = load_picture(tmp_path / "palette.png")
     assert picture.pixels[:, 0, 0].tolist() == [0, 0, 1]
     assert picture.pixels[:, 1, 3].tolist() == [1, 1, 1]
-    assert picture.notes == ("transparent: laid on white",)
+    assert picture.notes == ("transparent parts blended with white",)
 
 
 def test_an_opaque_alpha_channel_is_not_worth_a_note(tmp_path):
@@ -180,7 +180,7 @@ def test_a_profile_keeps_transparency(tmp_path):
     )
     picture = load_picture(tmp_path / "wide.png")
     assert picture.pixels.min() == 1
-    assert picture.notes[-1] == "transparent: laid on white"
+    assert picture.notes[-1] == "transparent parts blended with white"
 
 
 def test_an_srgb_profile_changes_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: nothing from elsewhere, no errors, switches that switch."""
+"""The report in a browser: it loads no other files, has no errors, and its switches work."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, panel, tmp_path):
-    """Open the report in a window of some width; fails on console errors and foreign requests."""
+    """Open the report in a window of some width; fails on console errors and other requests."""
     path = tmp_path / "report.html"
     report([panel], path)
     troubles, pages = [], []

@@ -13,7 +13,7 @@ maps_with_gaps = arrays(np.float32, (5, 7), elements=st.floats(width=32))
 
 
 def lightness(rgb: torch.Tensor) -> np.ndarray:
-    """CIELAB L* of sRGB, from the standard's decoding and the luminance row of its matrix."""
+    """Return CIELAB L* for sRGB, from the standard's decoding and luminance coefficients."""
     values = rgb.double().numpy()
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     y = np.tensordot([0.2126729, 0.7151522, 0.0721750], linear, axes=1)

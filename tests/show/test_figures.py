@@ -21,7 +21,7 @@ def texts(drawn) -> str:
 
 def test_a_figure_names_everything_a_reader_needs(panel):
     written = texts(figure(panel))
-    for part in ("tabby 0.84", "predicted", "integrated-gradients", "features.3 (found)"):
+    for part in ("tabby 0.84", "predicted", "integrated-gradients", "features.3 (automatic)"):
         assert part in written
     assert "explained: <script>alert(1)</script> 0.24" in written
     assert "skipped attention-rollout: no <i>attention</i> layers" in written
@@ -67,7 +67,7 @@ def test_many_methods_wrap(explanation):
     columns = {round(axis.get_position().x0, 2) for axis in drawn.axes if axis.images}
     rows = {round(axis.get_position().y1, 2) for axis in drawn.axes if axis.images}
     assert len(rows) >= 2
-    assert len(columns) <= 8  # a picture, three maps, and the bars under them
+    assert len(columns) <= 8  # a picture, three maps, and the colour bars
 
 
 def test_matplotlib_is_left_as_it_was(panel):
@@ -77,7 +77,7 @@ def test_matplotlib_is_left_as_it_was(panel):
 
 
 def test_class_names_are_not_read_as_formulas(explanation):
-    odd = explanation[1]  # predicted "$x^2_cat"
+    odd = explanation[1]  # its predicted class is "$x^2_cat"
     assert "$x^2_cat 0.67" in texts(figure(odd))
     image_bytes(figure(odd), ".png", dpi=40)
 

@@ -21,7 +21,7 @@ def test_the_stronger_the_evidence_the_less_of_the_picture(picture):
     dark, light = torch.zeros_like(picture), torch.ones_like(picture)
     seen = (overlay(light, heatmap, False) - overlay(dark, heatmap, False)).sum(0)[0]
     assert (seen.diff() < 0)[:-1].all()
-    assert seen[-1] > 0.1  # texture still shimmers through
+    assert seen[-1] > 0.1  # texture is still visible
 
 
 def test_only_the_sign_decides_the_hue(picture):
@@ -69,8 +69,8 @@ def test_smooth_is_a_gaussian_average_over_finite_neighbours():
 
 
 def test_only_maps_made_of_pixels_are_smoothed(explanation, unsigned):
-    assert display_sigma(explanation) == 0  # too small
-    assert display_sigma(unsigned) == 0  # coarse
+    assert display_sigma(explanation) == 0  # the picture is too small
+    assert display_sigma(unsigned) == 0  # the map is coarse
 
 
 def test_drawing_never_changes_the_values(explanation):

@@ -1,4 +1,4 @@
-"""A saved PNG is painted without matplotlib's figures and looks as they do."""
+"""A saved PNG is drawn without matplotlib and looks like the matplotlib figure."""
 
 import io
 
@@ -11,7 +11,7 @@ from seewhy.show.rendering import image_bytes
 
 
 def grey(content: bytes) -> np.ndarray:
-    """The image at a sixteenth of its size, where the outlines of letters do not count."""
+    """Return the image at 1/16 of its size, so that the outlines of letters do not matter."""
     picture = Image.open(io.BytesIO(content)).convert("L")
     return np.asarray(picture.resize((picture.width // 16, picture.height // 16)), dtype=float)
 

@@ -12,7 +12,7 @@ def test_summary_says_what_where_and_at_what_cost(explanation):
     assert text == explanation.summary()
     for part in (
         "tabby, probability 0.844",
-        "integrated-gradients at features.3 (found) · small/net",
+        "integrated-gradients at features.3 (automatic) · small/net",
         "% for, ",
         "from the left",
         "of the picture",
@@ -43,9 +43,9 @@ def test_caption_is_one_line(explanation):
     asked = dataclasses.replace(explanation.provenance, layer_chosen=False)
     asked = dataclasses.replace(explanation, provenance=asked)
     assert caption(explanation) == (
-        "tabby 0.84 · integrated-gradients at features.3 (found) · small/net"
+        "tabby 0.84 · integrated-gradients at features.3 (automatic) · small/net"
     )
-    assert "features.3 (asked)" in caption(asked)
+    assert "features.3 (given)" in caption(asked)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a notebook shows of a result: every field, and of tensors what is in them."""
+"""The tree of a result in a notebook: every field, and the contents of tensors."""
 
 import math
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Which parts of the picture an answer depends on: methods in, explanations out."""
+"""Attribution maps: which parts of a picture a model's output depends on."""

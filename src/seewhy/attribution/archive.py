@@ -1,8 +1,8 @@
-"""Explanations as tensors and JSON metadata, and back, bit for bit.
+"""Convert explanations to tensors and JSON metadata, and back, bit for bit.
 
-What an archive holds: per explanation its tensors (`0.heatmap`, `0.logits`, ...), the batch
-once (`pixels`, `picture.0`, ...), and one JSON text with all that is not a tensor. A picture
-that several questions are about is kept once.
+An archive holds the tensors of each explanation (`0.heatmap`, `0.logits`, ...), the batch once
+(`pixels`, `picture.0`, ...), and one JSON text with everything that is not a tensor. A picture with
+several questions is stored once.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ TENSORS = ("heatmap", "attribution", "target", "score", "logits", "residual")
 
 
 def pack(thing: Explanation | Panel) -> tuple[dict[str, Tensor], str]:
-    """The tensors, on the CPU, and the JSON metadata of an explanation or a panel."""
+    """Return the tensors, on the CPU, and the JSON metadata of an explanation or a panel."""
     panel = as_panel(thing)
     batch = panel.explanations[0].batch
     pictures = list({id(p): p for p in batch.pictures}.values())
-    places = {id(p): i for i, p in enumerate(pictures)}
+    picture_index = {id(p): i for i, p in enumerate(pictures)}
     tensors = {"pixels": batch.pixels}
     tensors |= {f"picture.{i}": _compact(p.pixels) for i, p in enumerate(pictures)}
     for i, explanation in enumerate(panel.explanations):
@@ -41,27 +41,27 @@ def pack(thing: Explanation | Panel) -> tuple[dict[str, Tensor], str]:
         "panel": isinstance(thing, Panel),
         "skipped": panel.skipped,
         "pictures": [{"source": p.source, "notes": p.notes} for p in pictures],
-        "which": [places[id(p)] for p in batch.pictures],
+        "which": [picture_index[id(p)] for p in batch.pictures],
         "views": [dataclasses.asdict(view) for view in batch.views],
         "explanations": [_metadata(e) for e in panel.explanations],
     }
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return kept, json.dumps(_plain(metadata), allow_nan=False)
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return on_cpu, json.dumps(_plain(metadata), allow_nan=False)
 
 
 def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Explanation | Panel:
-    """The explanation or panel that `pack` took apart; raises `SeewhyError` on other data."""
+    """Rebuild the explanation or panel that `pack` converted; raises SeewhyError for other data."""
     try:
         data = _restore(json.loads(metadata))
         if data["format"] != FORMAT:
-            raise SeewhyError(f"expected the format {FORMAT!r}, came {data['format']!r}")
+            raise SeewhyError(f"expected the format {FORMAT!r}, got {data['format']!r}")
         batch = _batch(tensors, data)
         explanations = tuple(
-            _explanation(i, tensors, one, batch) for i, one in enumerate(data["explanations"])
+            _explanation(i, tensors, fields, batch) for i, fields in enumerate(data["explanations"])
         )
         return Panel(explanations, data["skipped"]) if data["panel"] else explanations[0]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise SeewhyError(f"expected a saved explanation, came other data ({error!r})") from error
+        raise SeewhyError(f"expected a saved explanation, got other data ({error!r})") from error
 
 
 def _metadata(explanation: Explanation) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def _batch(tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Batch:
 
 
 def _compact(pixels: Float[Tensor, "3 height width"]) -> Tensor:
-    """Eight bits per value where that loses nothing, as with pictures from files."""
-    eight = (pixels * 255).round().to(torch.uint8)
-    return eight if torch.equal(_widen(eight), pixels) else pixels
+    """Convert to 8 bits per value if that is lossless, as for pictures from 8-bit files."""
+    quantised = (pixels * 255).round().to(torch.uint8)
+    return quantised if torch.equal(_widen(quantised), pixels) else pixels
 
 
 def _widen(pixels: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def _widen(pixels: Tensor) -> Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """Python values as JSON that `_restore` turns back, tuples and infinities included."""
+    """Convert values to JSON that `_restore` can convert back, including tuples and infinities."""
     match value:
         case float() if not math.isfinite(value):
             return {"#float": repr(value)}
@@ -115,7 +115,7 @@ def _plain(value: Any) -> Any:
             return {str(k): _plain(v) for k, v in value.items()}
         case Tensor() | np.ndarray() | np.generic():
             return _plain(value.tolist())
-    return str(value)  # devices, dtypes, paths: what a person reads in the provenance
+    return str(value)  # devices, dtypes and paths in the provenance, for display only
 
 
 def _restore(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What may be concluded of one picture, from what was measured on it and from nothing else."""
+"""Conclusions about one picture, drawn only from what was measured on it."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,13 +11,13 @@ from seewhy.attribution.explanation import Explanation
 from seewhy.attribution.explanation_text import has_probability
 from seewhy.show.text import percent
 
-TOP = 0.1  # the share of the picture that is compared; two maps share a tenth of it by chance
-ALIKE, APART = 0.5, 0.25  # mean shared part from which methods agree, up to which they do not
-MISSING = 0.05  # of the score, in the sum of a map; less is rounding, or a finite number of steps
+TOP = 0.1  # fraction of the map that is compared; random maps have a tenth of it in common
+ALIKE, APART = 0.5, 0.25  # methods agree from the first mean overlap, and differ up to the second
+MISSING = 0.05  # fraction of the score; smaller residuals are rounding or a finite number of steps
 
 
 def conclusions(explanations: Sequence[Explanation], index: int) -> list[str]:
-    """Sentences on how sure the model is, whether the methods agree, and which sums fall short."""
+    """Return sentences on the model's certainty, the methods' agreement and large residuals."""
     return [
         sentence
         for sentence in (
@@ -30,25 +30,24 @@ def conclusions(explanations: Sequence[Explanation], index: int) -> list[str]:
 
 
 def shared_top(explanations: Sequence[Explanation], index: int) -> float | None:
-    """Of the strongest tenths of two maps the share in common, as a mean over pairs of methods.
+    """Return the overlap of the strongest tenths of two maps, averaged over pairs of methods.
 
-    None where fewer than two methods found anything.
+    None if fewer than two maps are finite and not flat.
     """
-    tops = [_top(e, index) for e in explanations]
-    found = [top for top in tops if top is not None]
-    if len(found) < 2:
+    tops = [top for e in explanations if (top := _top(e, index)) is not None]
+    if len(tops) < 2:
         return None
-    shares = [float((a & b).sum() / a.sum()) for a, b in combinations(found, 2)]
-    return sum(shares) / len(shares)
+    overlaps = [float((a & b).sum() / a.sum()) for a, b in combinations(tops, 2)]
+    return sum(overlaps) / len(overlaps)
 
 
 def _top(explanation: Explanation, index: int) -> Bool[Tensor, " cells"] | None:
-    """The strongest tenth of a map; None of one that is flat or holds values not finite."""
+    """Return a mask of the strongest tenth of a map; None if it is flat or has NaN or infinity."""
     values = explanation.heatmap[index].detach().cpu().flatten()
     if not values.isfinite().all() or values.min() == values.max():
         return None
-    kept = values.topk(max(1, round(TOP * len(values)))).indices
-    return torch.zeros(len(values), dtype=torch.bool).index_fill(0, kept, True)
+    strongest = values.topk(max(1, round(TOP * len(values)))).indices
+    return torch.zeros(len(values), dtype=torch.bool).index_fill(0, strongest, True)
 
 
 def _certainty(explanation: Explanation, index: int) -> str:
@@ -56,35 +55,38 @@ def _certainty(explanation: Explanation, index: int) -> str:
         return ""
     (first, p), (second, q) = explanation.top(2)[index]
     if p - q < 0.2:
-        return f"The model hesitates between {first} ({p:.2f}) and {second} ({q:.2f})."
+        return f"The model is undecided between {first} ({p:.2f}) and {second} ({q:.2f})."
     target = explanation.target_names[index]
     if target == first:
-        return f"The model says {first} ({p:.2f}), well ahead of {second} ({q:.2f})."
-    return f"The model says {first} ({p:.2f}); the maps explain {target}, which it does not choose."
+        return f"The model predicts {first} ({p:.2f}), well ahead of {second} ({q:.2f})."
+    return f"The model predicts {first} ({p:.2f}), but the maps explain {target}."
 
 
 def _agreement(explanations: Sequence[Explanation], index: int) -> str:
-    share = shared_top(explanations, index)
-    if share is None:
+    overlap = shared_top(explanations, index)
+    if overlap is None:
         return ""
-    measured = f"two maps share {percent(share)} of their strongest tenth (by chance 10 %)"
-    if share >= ALIKE:
-        return f"The methods agree on the place: {measured}."
-    if share <= APART:
-        return f"The methods point to different places: {measured}. Do not trust a single map."
+    measured = (
+        f"the strongest tenths of two maps overlap by {percent(overlap)} on average "
+        "(10 % by chance)"
+    )
+    if overlap >= ALIKE:
+        return f"The methods agree on the location: {measured}."
+    if overlap <= APART:
+        return f"The methods highlight different locations: {measured}. Do not trust a single map."
     return f"The methods agree in part: {measured}. Trust what several of them show."
 
 
 def _shortfall(explanations: Sequence[Explanation], index: int) -> str:
-    short = {
+    missing = {
         e.method: abs(float(e.residual[index]))
         for e in explanations
         if e.residual is not None and not abs(float(e.residual[index])) <= MISSING
     }
-    if not short:
+    if not missing:
         return ""
-    listed = ", ".join(f"{name} ({percent(share)})" for name, share in short.items())
+    listed = ", ".join(f"{name} ({percent(share)})" for name, share in missing.items())
     return (
-        "The values of these maps should add up to the score, and do not; use them as a ranking "
-        f"only. Missing: {listed}."
+        "The values of these maps should add up to the score but do not; use them only as a "
+        f"ranking. Missing: {listed}."
     )

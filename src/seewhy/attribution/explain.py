@@ -1,4 +1,4 @@
-"""`explain` and `compare`: pictures and methods in, explanations out."""
+"""`explain` and `compare`: run one or several attribution methods on pictures."""
 
 import dataclasses
 import platform
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-import seewhy.attribution.methods  # noqa: F401  fills the registry
+import seewhy.attribution.methods  # noqa: F401  registers the methods
 from seewhy.attribution.explanation import Cost, Explanation, Panel, Provenance, joined
 from seewhy.attribution.method import REGISTRY, Attribution, Method, as_method
 from seewhy.engine.readable import why_unreadable
@@ -27,7 +27,7 @@ from seewhy.targets.questions import deepest_layer, hidden_of, questions
 from seewhy.targets.terms import Hidden, MultiTarget, TargetLike
 from seewhy.version import __version__
 
-Report = Callable[[str, float], None]  # (what runs now, share of all that is done)
+Report = Callable[[str, float], None]  # (name of what runs now, fraction of all work done)
 
 
 def explain(
@@ -42,22 +42,22 @@ def explain(
     progress: Report | None = None,
     **parameters: Any,
 ) -> Explanation:
-    """Explain the model's answer on one or several pictures with one method.
+    """Explain the model's output for one or several pictures with one method.
 
     - `model`: a `Model`, a network, or a name for `open_model`.
-    - `pictures`: a path, PIL picture, array, tensor in [0, 1], or a sequence of those.
-    - `method`: a name of `methods()`, or a configured method.
-    - `target`: class index or name, one for all pictures or one each; None: the most probable.
-      Also a hidden unit ("layer3:17"), a `total`, `difference` or `direction`, or `each` of
-      several, with an entry for each question and picture; see `seewhy.targets.terms`.
-    - `precision`: "full" computes in the network's own type, "fast" in bfloat16.
-    - `batch_size`: the most pictures in one forward; None: chosen for the device. Where
-      memory runs out it goes on with fewer, and `notes` say so.
-    - `progress`: called with what runs and the share that is done.
+    - `pictures`: a path, a Pillow image, an array, a tensor in [0, 1], or a sequence of those.
+    - `method`: a name from `methods()`, or a configured method.
+    - `target`: a class index or name, one for all pictures or one per picture; None: the most
+      probable class. Also a hidden unit ("layer3:17"), a `total`, `difference` or `direction`, or
+      `each` of several, with an entry per question and picture; see `seewhy.targets.terms`.
+    - `precision`: "full" computes in the network's own dtype, "fast" in bfloat16.
+    - `batch_size`: the largest number of pictures in one forward pass; None: chosen for the
+      device. If memory runs out, it is reduced and `notes` say so.
+    - `progress`: called with the name of what runs and the fraction of work done.
     - `parameters`: hyperparameters of the method, such as `layer="layer3"`.
 
-    Raises SeewhyError, in one line, for what does not exist or does not fit, and its subclass
-    NotApplicable where the method has no meaning for the model.
+    Raises SeewhyError with a one-line message for unknown names and invalid values, and its
+    subclass NotApplicable if the method does not apply to the model.
     """
     chosen = as_method(method, **parameters)
     settings = Settings(seed, precision, batch_size)
@@ -79,12 +79,12 @@ def compare(
     batch_size: int | None = None,
     progress: Report | None = None,
 ) -> Panel:
-    """Explain the same answer with several methods, which share one forward.
+    """Explain the same output with several methods, which share one forward pass.
 
-    `methods` is "all", "quick" (all that need no more than a hundred forwards a picture), names
-    with commas between them, or a sequence. `layer` goes to the methods that read one. A method
-    that does not apply to the model is listed in `skipped` with the reason. The other parameters
-    are those of `explain`.
+    `methods` is "all", "quick" (all that need at most a hundred forward passes per picture),
+    comma-separated names, or a sequence. `layer` is passed to the methods that read a layer.
+    Methods that do not apply to the model are listed in `skipped` with the reason. The other
+    parameters are those of `explain`.
     """
     chosen = parse_methods(methods, layer)
     settings = Settings(seed, precision, batch_size)
@@ -92,12 +92,12 @@ def compare(
 
 
 def methods() -> dict[str, type[Method]]:
-    """Every attribution method by name, in alphabetical order."""
+    """Return every attribution method by name, in alphabetical order."""
     return dict(sorted(REGISTRY.items()))
 
 
 def as_model(model: "Model | nn.Module | str") -> Model:
-    """A `Model` from itself, a network, or a name."""
+    """Return a `Model` for a `Model`, a network, or a name."""
     if isinstance(model, Model):
         return model
     if isinstance(model, str):
@@ -111,15 +111,15 @@ def parse_methods(
     methods: "str | Method | type[Method] | Sequence[str | Method | type[Method]]",
     layer: str | None = None,
 ) -> list[Method]:
-    """The methods that "all", "quick", names with commas, or a sequence stand for, each once.
+    """Return the methods given by "all", "quick", comma-separated names or a sequence, each once.
 
-    `layer` goes to those that read one.
+    `layer` is passed to the methods that read a layer.
     """
     if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
         return parse_methods([methods], layer)
     if methods in ("all", "quick"):
-        swept = {name: method for name, method in REGISTRY.items() if method.in_sweeps}
-        methods = sorted(n for n, m in swept.items() if methods == "all" or not m.costly)
+        in_sweeps = {name: method for name, method in REGISTRY.items() if method.in_sweeps}
+        methods = sorted(n for n, m in in_sweeps.items() if methods == "all" or not m.costly)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
     if not methods:
@@ -140,19 +140,23 @@ def _compared(
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
     if not len(batch):
         raise SeewhyError("no pictures to explain")
-    asked = questions(target, len(batch), model, batch.pixels)
-    hidden = hidden_of([one for question in asked for one in question])
+    targets = questions(target, len(batch), model, batch.pixels)
+    hidden = hidden_of([picture_target for question in targets for picture_target in question])
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
     too_large = TooLarge(model.name, *batch.pixels.shape[-2:])
-    work = _Work(len(batch), len(asked), [0] * len(methods))
+    work = _Work(len(batch), len(targets), [0] * len(methods))
     failures: list[Exception] = []
     while work.left():
-        some, todo = work.next(sizer.together)
-        tell = _telling(report, *work.progress(some, todo), len(asked) * len(todo))
-        about = MultiTarget(tuple(question[some] for question in asked))
-        named = {i: methods[i] for i in todo}
+        part, todo = work.next(sizer.together)
+        callbacks = _progress_callbacks(
+            report, *work.progress(part, todo), len(targets) * len(todo)
+        )
+        part_targets = MultiTarget(tuple(question[part] for question in targets))
+        selected = {i: methods[i] for i in todo}
         new: dict[int, list[Explanation]] = defaultdict(list)
-        results = _explained(model, batch[some], named, about, hidden, settings, tell, alone)
+        results = _explained(
+            model, batch[part], selected, part_targets, hidden, settings, callbacks, alone
+        )
         try:
             for i, result in results:
                 if isinstance(result, Explanation):
@@ -160,20 +164,20 @@ def _compared(
                 else:
                     work.skipped[i] = result
         except Exception as error:
-            full = out_of_memory(error)
+            memory_full = out_of_memory(error)
             if isinstance(error, SeewhyError):
                 raise
-            error = error if full else _explained_error(error, model, batch[some])
-            if alone and not full:
+            error = error if memory_full else _explained_error(error, model, batch[part])
+            if alone and not memory_full:
                 raise error
             if not sizer.shrink(error):
-                work.give_up(todo, str(too_large) if full else _reason(error))
-                failures.append(too_large if full else error)
-        work.add(new, some.stop)
+                work.give_up(todo, str(too_large) if memory_full else _reason(error))
+                failures.append(too_large if memory_full else error)
+        work.add(new, part.stop)
     if not work.parts and failures:
         raise failures[0]
     explanations = tuple(
-        _in_order(work.parts.pop(i), sizer.note)  # let go of the parts as they are joined
+        _in_order(work.parts.pop(i), sizer.note)  # free the parts as they are joined
         for i in sorted(work.parts)
         if i not in work.skipped
     )
@@ -183,11 +187,11 @@ def _compared(
 
 @dataclass
 class _Work:
-    """What of the work is done: methods may be at different pictures once memory has run out.
+    """The state of the work: methods may be at different pictures once memory has run out.
 
-    - `pictures`, `questions`: how many. - `done`: of each method, the pictures that it has
-    explained. - `parts`: of each method and question, the answers. - `skipped`: methods that give
-    none, and why. - `alone`: whether methods have to run one by one.
+    - `pictures`, `questions`: their numbers. - `done`: the number of pictures that each method has
+    explained. - `parts`: the explanations of each method and question. - `skipped`: the methods
+    without explanations, with the reason. - `alone`: whether methods have to run one by one.
     """
 
     pictures: int
@@ -198,78 +202,79 @@ class _Work:
     alone: bool = False
 
     def left(self) -> list[int]:
-        """The methods that have pictures before them."""
+        """Return the methods that have pictures left to explain."""
         unfinished = [i for i, done in enumerate(self.done) if done < self.pictures]
         return [i for i in unfinished if i not in self.skipped]
 
     def next(self, most: int) -> tuple[slice, list[int]]:
-        """Pictures, at most so many, and the methods to explain them with."""
+        """Return the next pictures, up to `most`, and the methods to explain them with."""
         start = min(self.done[i] for i in self.left())
         todo = [i for i in self.left() if self.done[i] == start]
-        # Not past where others are, so that all go on together from there.
+        # Stop where other methods already are, so that all continue together from there.
         ends = [done for done in self.done if done > start]
-        some = slice(start, min(start + most, self.pictures, *ends))
-        return some, todo[:1] if self.alone else todo
+        part = slice(start, min(start + most, self.pictures, *ends))
+        return part, todo[:1] if self.alone else todo
 
-    def progress(self, some: slice, todo: Sequence[int]) -> tuple[float, float]:
-        """The share of all work that is done, and that of these pictures and methods."""
-        whole = self.pictures * len(self.done)
+    def progress(self, part: slice, todo: Sequence[int]) -> tuple[float, float]:
+        """Return the fraction of all work done, and the fraction of these pictures and methods."""
+        total = self.pictures * len(self.done)
         done = sum(self.pictures if i in self.skipped else n for i, n in enumerate(self.done))
-        return done / whole, len(todo) * (some.stop - some.start) / whole
+        return done / total, len(todo) * (part.stop - part.start) / total
 
     def add(self, new: dict[int, list[Explanation]], stop: int) -> None:
-        """Keep what methods say that have answered all questions, about pictures up to `stop`."""
-        for i, answers in new.items():
-            if len(answers) < self.questions:
+        """Keep the explanations, up to picture `stop`, of methods that answered all questions."""
+        for i, explanations in new.items():
+            if len(explanations) < self.questions:
                 continue
             self.done[i] = stop
             parts = self.parts.setdefault(i, defaultdict(list))
-            for number, answer in enumerate(answers):
-                parts[number].append(answer)
+            for number, explanation in enumerate(explanations):
+                parts[number].append(explanation)
 
-    def give_up(self, todo: Sequence[int], why: str) -> None:
-        """These methods fail together: try each alone, or skip the one that is."""
+    def give_up(self, todo: Sequence[int], reason: str) -> None:
+        """After a failure, run the methods one by one from now on, or skip a single method."""
         if len(todo) > 1:
             self.alone = True
         else:
-            self.skipped[todo[0]] = why
+            self.skipped[todo[0]] = reason
 
 
 def _explained(
     model: Model,
     batch: Batch,
     methods: dict[int, Method],
-    about: MultiTarget,
+    targets: MultiTarget,
     hidden: Collection[Hidden],
     settings: Settings,
-    tell: Callable[[int, str], Callable[[int, int], None]],
+    callbacks: Callable[[int, str], Callable[[int, int], None]],
     alone: bool,
 ) -> Iterator[tuple[int, Explanation | str]]:
-    """Each method's answer to each question about one batch, or the reason why there is none.
+    """Yield (method index, explanation or reason why there is none), question by question.
 
-    Comes as (which method, answer), question by question; all draw on one forward. A method that
-    fails does not take others with it, unless it is `alone`: then its error is raised.
+    All methods share one forward pass. If a method fails, the others continue, unless it is
+    `alone`: then its error is raised.
     """
-    able: dict[int, Method] = {}
+    applicable: dict[int, Method] = {}
     requests: list[Request] = []
     for i, method in methods.items():
         try:
-            fitted = _before(hidden, method, model, batch.pixels)
-            requests += fitted.requires(model, batch.pixels)
-            able[i] = fitted
+            configured = _with_layer(method, hidden, model, batch.pixels)
+            requests += configured.requires(model, batch.pixels)
+            applicable[i] = configured
         except NotApplicable as reason:
             yield i, str(reason)
-    started = time.perf_counter()
-    wanted = list(dict.fromkeys(requests))
-    with recorded(model, batch.pixels, wanted, about, settings) as recording:
+    start = time.perf_counter()
+    unique = list(dict.fromkeys(requests))
+    with recorded(model, batch.pixels, unique, targets, settings) as recording:
         _check_finite(model, recording, batch)
-        shared = time.perf_counter() - started
-        for number in range(len(about.targets)):
+        shared_seconds = time.perf_counter() - start
+        for number in range(len(targets.targets)):
             recording = recording.about(number)
-            for place, (i, method) in enumerate(list(able.items()), start=number * len(methods)):
-                progress = tell(place, method.name)
+            first_step = number * len(methods)
+            for step, (i, method) in enumerate(list(applicable.items()), start=first_step):
+                progress = callbacks(step, method.name)
                 recording = recording.anew(dataclasses.replace(settings, progress=progress))
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
                     if recording.cost.backwards:
@@ -280,14 +285,14 @@ def _explained(
                     error = _explained_error(error, model, batch)
                     if alone and not isinstance(error, NotApplicable):
                         raise
-                    del able[i]
+                    del applicable[i]
                     yield i, _reason(error)
                     continue
                 cost = Cost(
                     forwards=recording.cost.forwards,
                     backwards=recording.cost.backwards,
-                    # What is shared is spent once, however many questions there are.
-                    seconds=(0 if number else shared) + time.perf_counter() - begun,
+                    # The shared time is counted once, for the first question.
+                    seconds=(0 if number else shared_seconds) + time.perf_counter() - start,
                     shared=recording.cost.shared,
                 )
                 yield i, _explanation(methods[i], recording, attribution, batch, cost)
@@ -304,7 +309,7 @@ def _assumptions(model: Model) -> list[str]:
 
 
 def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> None:
-    """Refuse a map that is zero everywhere because the network has no gradient."""
+    """Raise NotApplicable if the map is zero everywhere because the network has no gradient."""
     if not bool(attribution.heatmap.any()):
         reason = why_unreadable(model, batch.pixels)
         if reason:
@@ -312,9 +317,9 @@ def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> 
 
 
 def _explained_error(error: Exception, model: Model, batch: Batch) -> Exception:
-    """The error, or the reason why the network cannot be differentiated, where that is the cause.
+    """Return the error, or NotApplicable if the cause is that the network has no gradient.
 
-    Of a method's own errors, only those that say that nothing depends on anything are questioned.
+    Of the methods' own errors, only those that say "does not depend on" are checked.
     """
     if isinstance(error, SeewhyError) and "does not depend on" not in str(error):
         return error
@@ -323,21 +328,23 @@ def _explained_error(error: Exception, model: Model, batch: Batch) -> Exception:
 
 
 def _reason(error: Exception) -> str:
-    """Why a method gives no map, in one line."""
+    """Return the reason why a method has no map, in one line."""
     if isinstance(error, SeewhyError):
         return str(error)
-    said = " ".join(str(error).split())
-    return f"failed with {type(error).__name__}: {said} (run it alone for the traceback)"
+    message = " ".join(str(error).split())
+    return f"failed with {type(error).__name__}: {message} (run it alone for the traceback)"
 
 
 def _in_order(parts: dict[int, list[Explanation]], note: str | None) -> Explanation:
-    """The parts of one method's answer, question by question."""
-    whole = joined([part for number in sorted(parts) for part in parts[number]])
-    return dataclasses.replace(whole, notes=(*whole.notes, note)) if note else whole
+    """Join the parts of one method's explanation, question by question, and add the note."""
+    explanation = joined([part for number in sorted(parts) for part in parts[number]])
+    if not note:
+        return explanation
+    return dataclasses.replace(explanation, notes=(*explanation.notes, note))
 
 
-def _before(hidden: Collection[Hidden], method: Method, model: Model, pixels: Tensor) -> Method:
-    """The method; where it would find a layer for itself, with one that `hidden` depend on."""
+def _with_layer(method: Method, hidden: Collection[Hidden], model: Model, pixels: Tensor) -> Method:
+    """Return the method; an automatic layer is replaced by one that all of `hidden` depend on."""
     if not hidden or not method.reads_layer or method.parameters["layer"] is not None:
         return method
     return as_method(method, layer=deepest_layer(hidden, model.layer_graph(pixels)))
@@ -347,13 +354,13 @@ def _explanation(
     method: Method, recording: Recording, attribution: Attribution, batch: Batch, cost: Cost
 ) -> Explanation:
     size = recording.pixels.shape[-2:]
-    layer_asked = method.parameters.get("layer") is not None
+    layer_given = method.parameters.get("layer") is not None
     provenance = Provenance(
         model=recording.model.name,
         method=method.name,
         parameters=method.parameters,
         layer=attribution.layer,
-        layer_chosen=attribution.layer is not None and not layer_asked,
+        layer_chosen=attribution.layer is not None and not layer_given,
         seed=recording.settings.seed if method.random else None,
         precision=recording.settings.precision,
         device=str(recording.model.device),
@@ -386,37 +393,42 @@ def _explanation(
 def _upsampled(
     heatmap: Float[Tensor, "batch h w"], size: tuple[int, int]
 ) -> Float[Tensor, "batch height width"]:
-    """Bilinear, to the grid of the model's input."""
+    """Interpolate bilinearly to the resolution of the model's input."""
     heatmap = heatmap.detach().float()
     if heatmap.shape[-2:] == size:
         return heatmap
     return F.interpolate(heatmap[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _telling(
+def _progress_callbacks(
     report: Report | None, start: float, share: float, count: int
 ) -> Callable[[int, str], Callable[[int, int], None]]:
-    """For each method, a progress callback that knows its place in the whole."""
+    """Return a function that makes the progress callback of step `number` of `count`.
 
-    def for_method(number: int, name: str) -> Callable[[int, int], None]:
-        def tell(done: int, of: int) -> None:
+    The steps together are the fraction `share` of all work, after the fraction `start`.
+    """
+
+    def callback(number: int, name: str) -> Callable[[int, int], None]:
+        def progress(done: int, total: int) -> None:
             if report:
-                report(name, start + share * (number + done / of) / count)
+                report(name, start + share * (number + done / total) / count)
 
-        tell(0, 1)
-        return tell
+        progress(0, 1)
+        return progress
 
-    return for_method
+    return callback
 
 
 def _check_finite(model: Model, recording: Recording, batch: Batch) -> None:
-    bad = (~recording.logits.isfinite()).any(1).nonzero()
-    if not len(bad):
+    not_finite = (~recording.logits.isfinite()).any(1).nonzero()
+    if not len(not_finite):
         return
     for name, value in model.net.state_dict().items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise SeewhyError(
-                f"{model.name} has NaN or infinite weights in {name}; load sound ones"
+                f"{model.name} has NaN or infinite weights in {name}; load valid weights"
             )
-    source = batch.pictures[int(bad[0])].source
-    raise SeewhyError(f"{model.name} puts out NaN or infinite logits for {source}")
+    source = batch.pictures[int(not_finite[0])].source
+    raise SeewhyError(
+        f"{model.name} returned NaN or infinite logits for {source}; check its forward pass"
+    )

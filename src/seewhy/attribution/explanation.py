@@ -1,7 +1,7 @@
-"""Results as values: raw numbers, and everything that made them.
+"""The results of attribution methods: raw numbers, and everything that produced them.
 
-An `Explanation` never holds a colour or a normalised map; pictures are made of it by
-`seewhy.show`. NaN in a map stays NaN and is counted in `summary`.
+An `Explanation` never holds a colour or a normalised map; `seewhy.show` draws figures from it. NaN
+in a map stays NaN and is counted in `summary`.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ from seewhy.results.base import view
 
 @dataclass(frozen=True)
 class Cost:
-    """What an explanation cost. Counts are per map; `seconds` is for all of them.
+    """The cost of an explanation. Counts are per map; `seconds` is for all maps together.
 
-    `forwards` and `backwards` are the passes that the method draws on, as if it ran alone for
-    one question; `shared` of them were run once for all methods and questions of the panel.
+    `forwards` and `backwards` are the passes that the method uses, as if it ran alone for one
+    question; `shared` of them were run once for all methods and questions of the panel.
     """
 
     forwards: float = 0.0
@@ -37,35 +37,35 @@ class Cost:
 
 @dataclass(frozen=True)
 class Provenance:
-    """All that is needed to make the same numbers again."""
+    """Everything that is needed to reproduce the numbers."""
 
     model: str
     method: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     layer: str | None = None
-    layer_chosen: bool = False  # True: found automatically, not named by the user
+    layer_chosen: bool = False  # True: chosen automatically, not given by the user
     seed: int | None = None
     precision: str = "full"
     device: str = "cpu"
     versions: Mapping[str, str] = field(default_factory=dict)
-    question: str = ""  # in one line, what the method's map answers
+    question: str = ""  # the question that the method's map answers, in one line
     edits: tuple[str, ...] = ()  # addresses whose activations were edited
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Explanation(Result):
-    """What one method says about a batch of pictures.
+    """The attribution maps of one method for a batch of pictures.
 
     - `score`: the number that is explained, per picture: the logit of the class `target`, or
-      what `labels` names where `target` is -1 (a difference of logits, a hidden unit).
-    - `heatmap`: raw and signed, on the grid of the model's input; higher means more evidence.
-    - `attribution`: what the method computed before it was summed over channels and
-      up-sampled: [batch, channels, h, w] on the method's own grid.
+      what `labels` names if `target` is -1 (a difference of logits, a hidden unit).
+    - `heatmap`: raw and signed, at the resolution of the model's input; higher means more evidence.
+    - `attribution`: the values before they are summed over channels and up-sampled:
+      [batch, channels, h, w] on the method's own grid.
     - `signed`: whether negative values mean evidence against the target.
-    - `residual`: for methods that promise a sum (completeness, conservation), what is missing
-      from it, as a share of the explained difference, per picture; None where none is promised.
-    - `outputs`: what the model puts out, here in `logits` (see `seewhy.models.outputs`). Scores,
-      features and maps of classes are `raw`: no probabilities are made of them.
+    - `residual`: for methods whose maps should sum to the score (completeness, conservation), the
+      missing fraction of the explained difference, per picture; None for other methods.
+    - `outputs`: what the model puts out, here `logits` (see `seewhy.models.outputs`). Scores,
+      features and maps of classes are `raw`: not turned into probabilities but shown as they are.
     """
 
     heatmap: Float[Tensor, "batch height width"]
@@ -87,7 +87,7 @@ class Explanation(Result):
         return self.heatmap.shape[0]
 
     def __getitem__(self, index: int | slice) -> "Explanation":
-        """The explanation of one picture, as a batch of one, or of several."""
+        """Return the explanation of one picture, as a batch of one, or of a slice of pictures."""
         if not isinstance(index, slice):
             i = range(len(self))[index]
             index = slice(i, i + 1)
@@ -107,7 +107,7 @@ class Explanation(Result):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        """One line: the numbers are in the fields."""
+        """The first targets, the method, its layer and the model, in one line."""
         shown = [view(self).target_text(self, i) for i in range(min(len(self), 3))]
         more = [f"{len(self) - 3} more"] if len(self) > 3 else []
         where = f" at {self.provenance.layer}" if self.provenance.layer else ""
@@ -127,30 +127,30 @@ class Explanation(Result):
 
     @property
     def probabilities(self) -> Float[Tensor, " batch"]:
-        """Probability of the explained class, per picture, in [0, 1].
+        """The probability of the explained class, per picture, in [0, 1].
 
-        NaN where there is none: of a target that is no class, and of a model whose outputs are
-        no logits (`raw`). What was explained there is the `score`.
+        NaN if there is none: for a target that is not a class, and for a model whose outputs are
+        not logits (`raw`). The explained number is then only in `score`.
         """
-        chosen = self.target.clamp(min=0)[:, None]
+        index = self.target.clamp(min=0)[:, None]
         known = torch.full_like(self.target, not self.raw, dtype=torch.bool) & (self.target >= 0)
-        return self.class_scores.gather(1, chosen)[:, 0].where(known, torch.nan)
+        return self.class_scores.gather(1, index)[:, 0].where(known, torch.nan)
 
     @property
     def class_scores(self) -> Float[Tensor, "batch classes"]:
-        """Of each class the probability; of a model whose outputs are raw, its output.
+        """The probability of each class, or its score if the model's outputs are `raw`.
 
-        See `seewhy.models.outputs` for the probabilities.
+        See `seewhy.models.outputs` for how probabilities are computed.
         """
         return probabilities_of(self.logits, self.outputs)
 
     def class_name(self, index: int) -> str:
-        """The name of class `index`, or "class 7" where the model has no name for it."""
+        """Return the name of class `index`, or text such as "class 7" if it has no name."""
         return class_name(index, self.classes)
 
     @property
     def target_names(self) -> list[str]:
-        """What is explained, per picture: the class, or such as "dog − cat" and "layer3:17"."""
+        """The explained target per picture: a class name, or "dog − cat" or "layer3:17"."""
         labels = self.labels or [""] * len(self)
         return [
             self.class_name(index) if index >= 0 else label
@@ -158,9 +158,9 @@ class Explanation(Result):
         ]
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """Per picture, the `count` most probable classes as (name, probability).
+        """Return the `count` most probable classes per picture as (name, probability).
 
-        Of a model whose outputs are no logits, those of the highest score, as (name, score).
+        If the model's outputs are not logits: those with the highest scores, as (name, score).
         """
         best = self.class_scores.topk(min(count, self.logits.shape[1]))
         return [
@@ -169,7 +169,7 @@ class Explanation(Result):
         ]
 
     def to_original(self) -> list[Float[Tensor, "H W"]]:
-        """Per picture, the heatmap on the original picture's pixels; NaN outside the crop."""
+        """Return each heatmap at the original picture's resolution, with NaN outside the crop."""
         return [
             view.to_original(heatmap)
             for heatmap, view in zip(self.heatmap, self.batch.views, strict=True)
@@ -178,16 +178,16 @@ class Explanation(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Panel(Result):
-    """Several methods on the same pictures and the same targets.
+    """The explanations of several methods for the same pictures and targets.
 
-    `skipped` holds (method name, reason) of those that do not apply to the model.
+    `skipped` holds (method name, reason) for methods that do not apply to the model.
     """
 
     explanations: tuple[Explanation, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
-        """One line: the methods, and how many were skipped."""
+        """The methods, the number of skipped methods, and the models, in one line."""
         skipped = f"; {len(self.skipped)} skipped" if self.skipped else ""
         models = dict.fromkeys(e.provenance.model for e in self)
         return f"Panel({', '.join([e.method for e in self])}{skipped}; {', '.join(models)})"
@@ -199,7 +199,7 @@ class Panel(Result):
         return iter(self.explanations)
 
     def __getitem__(self, method: str) -> Explanation:
-        """The explanation by this method; raises Unknown with the nearest names."""
+        """Return this method's explanation; raises NotApplicable if it was skipped, or Unknown."""
         for explanation in self.explanations:
             if explanation.method == method:
                 return explanation
@@ -210,7 +210,7 @@ class Panel(Result):
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:
-    """Explanations of several batches by one method, as one; costs are averaged or added up."""
+    """Concatenate one method's explanations of several batches; seconds add up, passes average."""
     if len(parts) == 1:
         return parts[0]
     counts = [len(part) for part in parts]

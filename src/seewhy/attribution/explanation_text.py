@@ -1,4 +1,4 @@
-"""Explanations in words: captions, and the summary for a terminal."""
+"""Explanations as text: captions, and the summary for a terminal."""
 
 from seewhy.attribution.drawing import display_sigma
 from seewhy.attribution.explanation import Cost, Explanation
@@ -7,36 +7,38 @@ from seewhy.show.text import number, percent, picture_name, place_text, range_te
 
 
 def summary(explanation: Explanation) -> str:
-    """A few plain lines on every picture of the batch: what, where, how strong, at what cost."""
-    pictures = [_summary_of_one(one) for one in explanation]
+    """Return a few lines per picture (target, range, location), the cost and the notes."""
+    pictures = [_picture_summary(picture) for picture in explanation]
     closing = [f"cost      {cost_text(explanation.cost)}"]
     closing += [f"note      {note}" for note in explanation.notes]
     return "\n".join(["\n\n".join(pictures), *closing])
 
 
-def _summary_of_one(one: Explanation) -> str:
-    numbers = statistics(one.heatmap[0])
+def _picture_summary(explanation: Explanation) -> str:
+    """Return the lines about the only picture of the explanation."""
+    numbers = statistics(explanation.heatmap[0])
+    notes = explanation.batch.pictures[0].notes
     lines = [
-        " · ".join([f"picture   {source_name(one, 0)}", *one.batch.pictures[0].notes]),
-        f"target    {value_text(one)}",
-        f"method    {method_text(one)} · {one.provenance.model}",
-        f"values    {range_text(numbers, one.signed)}",
+        " · ".join([f"picture   {source_name(explanation, 0)}", *notes]),
+        f"target    {value_text(explanation)}",
+        f"method    {method_text(explanation)} · {explanation.provenance.model}",
+        f"values    {range_text(numbers, explanation.signed)}",
         f"where     {place_text(numbers)}",
     ]
-    lines += [f"residual  {text}" for text in [residual_text(one, 0)] if text]
+    lines += [f"residual  {text}" for text in [residual_text(explanation, 0)] if text]
     lines += [f"note      {text}" for text in remarks(numbers)]
     return "\n".join(lines)
 
 
 def caption(explanation: Explanation, index: int = 0) -> str:
-    """One line: "tabby 0.83 · grad-cam at layer4 (found) · model"."""
+    """Return one line such as "tabby 0.83 · grad-cam at layer4 (automatic) · model"."""
     return " · ".join(
         [target_text(explanation, index), method_text(explanation), explanation.provenance.model]
     )
 
 
 def target_text(explanation: Explanation, index: int = 0) -> str:
-    """The explained class and its probability, "tabby 0.83"; or a score, "layer3:17 = 5.2"."""
+    """Return the target with its probability, "tabby 0.83", or its score, "layer3:17 = 5.2"."""
     name = explanation.target_names[index]
     if not has_probability(explanation, index):
         return f"{name} = {number(float(explanation.score[index]))}"
@@ -44,7 +46,7 @@ def target_text(explanation: Explanation, index: int = 0) -> str:
 
 
 def value_text(explanation: Explanation, index: int = 0) -> str:
-    """The same at length: "tabby, probability 0.833", "layer3:17, score 5.2"."""
+    """Return the same in words: "tabby, probability 0.833" or "layer3:17, score 5.2"."""
     name = explanation.target_names[index]
     if not has_probability(explanation, index):
         return f"{name}, score {number(float(explanation.score[index]))}"
@@ -52,39 +54,39 @@ def value_text(explanation: Explanation, index: int = 0) -> str:
 
 
 def has_probability(explanation: Explanation, index: int = 0) -> bool:
-    """Whether what is explained is a class of a model whose outputs are logits."""
+    """Return whether the target is a class of a model whose outputs are logits."""
     return not explanation.raw and int(explanation.target[index]) >= 0
 
 
 def method_text(explanation: Explanation) -> str:
-    """The method and its layer: "grad-cam at layer4 (found)"."""
+    """Return the method and its layer, such as "grad-cam at layer4 (automatic)"."""
     layer = layer_text(explanation)
     return f"{explanation.method} at {layer}" if layer else explanation.method
 
 
 def layer_text(explanation: Explanation) -> str:
-    """The layer and whether it was found or asked for; empty where the method has none."""
+    """Return the layer and how it was chosen; empty if the method reads no layer."""
     provenance = explanation.provenance
     if provenance.layer is None:
         return ""
-    return f"{provenance.layer} ({'found' if provenance.layer_chosen else 'asked'})"
+    return f"{provenance.layer} ({'automatic' if provenance.layer_chosen else 'given'})"
 
 
 def source_name(explanation: Explanation, index: int) -> str:
-    """The picture's file name without its folders, or what it came from."""
+    """Return the picture's file name without folders, or its source."""
     return picture_name(explanation.batch.pictures[index])
 
 
 def entry_name(explanation: Explanation, index: int) -> str:
-    """The picture's name, and what is asked where there are several questions about it."""
+    """Return the picture's name, with the target if the batch has several questions about it."""
     pictures = explanation.batch.pictures
-    once = sum(picture is pictures[index] for picture in pictures) == 1
+    unique = sum(picture is pictures[index] for picture in pictures) == 1
     name = source_name(explanation, index)
-    return name if once else f"{name} · {explanation.target_names[index]}"
+    return name if unique else f"{name} · {explanation.target_names[index]}"
 
 
 def residual_text(explanation: Explanation, index: int = 0) -> str:
-    """What is missing from the sum that the method promises; empty where it promises none."""
+    """Return what is missing from the sum of the map; empty if the method promises no sum."""
     if explanation.residual is None:
         return ""
     missing = percent(abs(float(explanation.residual[index])))
@@ -92,7 +94,7 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:
-    """The passes per picture, and the seconds of all, or per picture if there are `count`."""
+    """Return the passes per picture and the seconds, divided by the number of pictures `count`."""
     parts = [f"{_count(cost.forwards, 'forward')}, {_count(cost.backwards, 'backward')}"]
     parts += [f"{cost.shared:g} of them shared"] if cost.shared else []
     parts += [f"{cost.seconds / count:.2g} s"] if cost.seconds else []
@@ -100,9 +102,9 @@ def cost_text(cost: Cost, count: int = 1) -> str:
 
 
 def smoothing_text(explanation: Explanation) -> str:
-    """How the display differs from the values, or nothing where it does not."""
+    """Return how the displayed map differs from the values; empty if it does not."""
     sigma = display_sigma(explanation)
-    return f"smoothed by σ {sigma:g} px; values are not" if sigma else ""
+    return f"smoothed with σ = {sigma:g} px; values are not" if sigma else ""
 
 
 def _count(passes: float, kind: str) -> str:

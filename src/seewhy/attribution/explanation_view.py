@@ -1,4 +1,4 @@
-"""How explanations and panels of them are shown: figure, text, numbers, page and archive."""
+"""The view of explanations and panels: figure, text, numbers, page and archive."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["data", "figure", "image", "pack", "page", "readable", "target_text",
 
 
 def text(result: Explanation | Panel) -> str:
-    """A few plain lines on every picture and method, and the methods that were skipped."""
+    """Return a few lines of plain text per method and picture, and the skipped methods."""
     panel = as_panel(result)
     parts = [summary(explanation) for explanation in panel]
     parts += [f"skipped   {name}: {reason}" for name, reason in panel.skipped]
@@ -23,26 +23,26 @@ def text(result: Explanation | Panel) -> str:
 
 
 def page(result: Explanation | Panel) -> str:
-    """The report."""
+    """Return the HTML report."""
     return report_html([result])
 
 
 def data(result: Explanation | Panel) -> dict[str, Any]:
-    """Every explanation with its maps, and the methods that were skipped."""
+    """Return every explanation with its maps, and the skipped methods."""
     panel = as_panel(result)
     explanations = [readable(explanation, maps=True) for explanation in panel]
     return {"explanations": explanations, "skipped": dict(panel.skipped)}
 
 
 def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
-    """Provenance, and per picture its predictions and the map's statistics; valid as JSON.
+    """Return the provenance, predictions and map statistics as values that are valid JSON.
 
-    A target that is no class has no index and no probability, but a score like any other. Of a
-    model whose outputs are no logits, what is at the top has scores and no probabilities.
-    With `maps`, the heatmaps too, as rows of numbers. Numbers have six significant digits;
-    NaN and infinities are None, and the statistics count them.
+    A target that is not a class has a score, but no index and no probability. If the model's
+    outputs are not logits, `top` holds scores instead of probabilities. With `maps`, the heatmaps
+    are included as rows of numbers. Numbers have six significant digits; NaN and infinities become
+    None, and the statistics count them.
     """
-    pictures = [_picture(one, maps) for one in explanation]
+    pictures = [_picture(picture, maps) for picture in explanation]
     values = {
         "provenance": vars(explanation.provenance),
         "signed": explanation.signed,
@@ -54,20 +54,22 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
     return jsonable(values)
 
 
-def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
-    index = int(one.target[0])
+def _picture(explanation: Explanation, maps: bool) -> dict[str, Any]:
+    """Return the values of the only picture of the explanation."""
+    index, name = int(explanation.target[0]), explanation.target_names[0]
+    residual = explanation.residual
     values = {
-        "source": one.batch.pictures[0].source,
-        "notes": one.batch.pictures[0].notes,
-        "target": {"index": index if index >= 0 else None, "name": one.target_names[0]},
-        "score": float(one.score[0]),
-        "probability": float(one.probabilities[0]),
+        "source": explanation.batch.pictures[0].source,
+        "notes": explanation.batch.pictures[0].notes,
+        "target": {"index": index if index >= 0 else None, "name": name},
+        "score": float(explanation.score[0]),
+        "probability": float(explanation.probabilities[0]),
         "top": [
-            {"name": name, "score" if one.raw else "probability": value}
-            for name, value in one.top()[0]
+            {"name": name, "score" if explanation.raw else "probability": value}
+            for name, value in explanation.top()[0]
         ],
-        "residual": None if one.residual is None else float(one.residual[0]),
-        "view": vars(one.batch.views[0]),
-        "statistics": vars(statistics(one.heatmap[0])),
+        "residual": None if residual is None else float(residual[0]),
+        "view": vars(explanation.batch.views[0]),
+        "statistics": vars(statistics(explanation.heatmap[0])),
     }
-    return values | ({"heatmap": one.heatmap[0]} if maps else {})
+    return values | ({"heatmap": explanation.heatmap[0]} if maps else {})

@@ -1,10 +1,10 @@
-"""The families of methods in the order in which a reader should meet them."""
+"""The families of attribution methods, in reading order."""
 
 from collections.abc import Sequence
 
 from seewhy.attribution.explanation import Explanation
 
-# Within a family, and among families, what tells most at first sight comes first.
+# Families, and the methods within a family, start with the most informative at first sight.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Class activation maps": (
         "grad-cam", "layer-cam", "hires-cam", "grad-cam++", "xgrad-cam", "cam", "score-cam",
@@ -24,11 +24,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Excitation backpropagation": ("contrastive-excitation-backprop", "excitation-backprop"),
     "Other ways back through a rectifier": ("guided-backprop", "deconvnet"),
 }  # fmt: skip
-OTHERS = "Other methods"  # those that a user has defined
+OTHERS = "Other methods"  # defined by users
 
 
 def by_family(explanations: Sequence[Explanation]) -> dict[str, list[Explanation]]:
-    """The explanations by the title of their family, both in the order of reading."""
+    """Group explanations by the title of their family, with both in reading order."""
     ranks = {name: rank for names in FAMILIES.values() for rank, name in enumerate(names)}
     grouped = {
         title: [e for e in explanations if e.method in names] for title, names in FAMILIES.items()
@@ -39,7 +39,7 @@ def by_family(explanations: Sequence[Explanation]) -> dict[str, list[Explanation
 
 
 def in_turns(explanations: Sequence[Explanation]) -> list[Explanation]:
-    """The first method of every family, then the second of every family, and so on."""
+    """Return the first method of every family, then the second of every family, and so on."""
     families = list(by_family(explanations).values())
-    turns = range(max(map(len, families), default=0))
-    return [group[turn] for turn in turns for group in families if turn < len(group)]
+    ranks = range(max(map(len, families), default=0))
+    return [group[rank] for rank in ranks for group in families if rank < len(group)]

@@ -1,8 +1,8 @@
-"""What an attribution method is, and the registry of all of them.
+"""The base class of attribution methods, and the registry of all methods.
 
-A method is a frozen dataclass whose fields are its hyperparameters. Defining it is enough:
-it then appears in `seewhy.methods()`, on the command line, in the documentation and in the
-contract suite.
+A method is a frozen dataclass whose fields are its hyperparameters. Defining the class registers
+it: it then appears in `seewhy.methods()`, on the command line, in the documentation and in the
+contract tests.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ REGISTRY: dict[str, type["Method"]] = {}
 
 @dataclass(frozen=True)
 class Attribution:
-    """What a method found out, on its own grid.
+    """The result of a method, on its own grid.
 
-    - `values`: [batch, channels, h, w], before channels are summed up.
-    - `heatmap`: [batch, h, w], one number a cell.
+    - `values`: [batch, channels, h, w], before channels are summed.
+    - `heatmap`: [batch, h, w], one number per cell.
     - `layer`: the layer that was read, if any.
-    - `residual`: what is missing from a sum that the method promises, as a share, per picture.
+    - `residual`: the fraction missing from a sum that the method promises, per picture.
     """
 
     values: Float[Tensor, "batch channels h w"]
@@ -42,20 +42,20 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """One way to ask what a model looks at; hyperparameters are fields.
+    """An attribution method; its hyperparameters are the fields of the dataclass.
 
-    - `name`: kebab-case of the field's standard name.
-    - `question`: in one line, what the map answers.
+    - `name`: the name that is usual in the literature, in kebab-case.
+    - `question`: the question that the map answers, in one line.
     - `source`: paper, year, arXiv id.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
     source: ClassVar[str]
-    reads_layer: ClassVar[bool] = False  # its field `layer` is found automatically if None
-    random: ClassVar[bool] = False  # its result depends on the seed
-    in_sweeps: ClassVar[bool] = True  # "all" and "quick" include it
-    costly: ClassVar[bool] = False  # more than a hundred forwards a picture
+    reads_layer: ClassVar[bool] = False  # it has a field `layer`; None means automatic
+    random: ClassVar[bool] = False  # the result depends on the seed
+    in_sweeps: ClassVar[bool] = True  # included in "all" and "quick"
+    costly: ClassVar[bool] = False  # more than a hundred forward passes per picture
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -68,11 +68,11 @@ class Method(ABC):
 
     @abstractmethod
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """What to record of the shared forward; raises NotApplicable with the reason."""
+        """Return what to record in the shared forward pass; raises NotApplicable with a reason."""
 
     @abstractmethod
     def attribute(self, recording: Recording) -> Attribution:
-        """The attribution; raises NotApplicable with the reason."""
+        """Compute the attribution; raises NotApplicable with the reason."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Method(ABC):
 
     @classmethod
     def types(cls) -> dict[str, type]:
-        """The type of each hyperparameter: bool, int, float, str, tuple (of numbers), or `Words`.
+        """Return the type of each hyperparameter: bool, int, float, str, tuple (numbers) or Words.
 
         None always means the default.
         """
@@ -90,12 +90,12 @@ class Method(ABC):
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the method's documentation."""
+        """Return the first line of the method's docstring."""
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
 def _plain(hint: Any) -> type:
-    """`str` of `str | None` and of literals, `tuple` of `tuple[float, ...]`."""
+    """Return `str` for `str | None` and literals of strings, `tuple` for `tuple[float, ...]`."""
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
@@ -106,7 +106,7 @@ def _plain(hint: Any) -> type:
 
 
 def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Method:
-    """A method from its name, class or instance; parameters that are None keep their default."""
+    """Configure a method given by name, class or instance; parameters that are None are ignored."""
     given = {k: v for k, v in parameters.items() if v is not None}
     if isinstance(method, Method):
         return _made(type(method), method.parameters | given) if given else method
@@ -121,57 +121,58 @@ def _made(cls: type[Method], parameters: dict[str, Any]) -> Method:
     types = cls.types()
     for name in parameters:
         if name not in types:
-            has = f"it has {', '.join(types)}" if types else "it has none"
-            raise Unknown(f"parameter of {cls.name}", name, types, hint=has)
+            hint = f"it has {', '.join(types)}" if types else "it has no parameters"
+            raise Unknown(f"parameter of {cls.name}", name, types, hint=hint)
     given = {name: value for name, value in parameters.items() if value is not None}
     return cls(**{k: _typed(f"{cls.name}: {k}", types[k], v) for k, v in given.items()})
 
 
 class Words(tuple):
-    """The type of a hyperparameter that holds several words."""
+    """The type of a hyperparameter that holds several strings."""
 
 
-_WORDS = {
-    Words: 'words, such as ("layer3:17", "layer3:40")',
+_EXPECTED = {
+    Words: 'strings, such as ("layer3:17", "layer3:40")',
     bool: "true or false",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
-    str: "a word",
+    str: "a string",
     tuple: "numbers such as 0.05,0.1",
 }
 
 
 def _typed(where: str, expected: type, value: Any) -> Any:
-    """The value if it is of the expected type; a whole number will do for a number."""
+    """Return the value if it has the expected type; an int is converted where float is expected."""
     if expected in (tuple, Words):
         return _row(where, expected, [value] if isinstance(value, str) else value)
     if expected is float and type(value) is int:
         value = float(value)
     if type(value) is not expected:
-        raise SeewhyError(f"{where} is {_WORDS.get(expected, expected.__name__)}, not {value!r}")
+        description = _EXPECTED.get(expected, expected.__name__)
+        raise SeewhyError(f"{where} must be {description}, not {value!r}")
     if expected is float and not math.isfinite(value):
-        raise SeewhyError(f"{where} is a finite number, not {value!r}")
+        raise SeewhyError(f"{where} must be a finite number, not {value!r}")
     return value
 
 
 def _row(where: str, expected: type, values: Any) -> tuple:
-    """Several numbers, or several words."""
+    """Return a tuple of numbers, or of strings if `expected` is `Words`."""
     kinds = (str,) if expected is Words else (int, float)
     if not isinstance(values, list | tuple) or not all(type(v) in kinds for v in values):
-        raise SeewhyError(f"{where} is {_WORDS[expected]}, not {values!r}")
+        raise SeewhyError(f"{where} must be {_EXPECTED[expected]}, not {values!r}")
     if expected is tuple and not all(map(math.isfinite, values)):
-        raise SeewhyError(f"{where} holds finite numbers, not {values!r}")
+        raise SeewhyError(f"{where} must be finite numbers, not {values!r}")
     return tuple(values)
 
 
 def check_choice(what: str, value: str, choices: Sequence[str]) -> str:
-    """The value if it is one of the choices, else raises Unknown, which names them."""
+    """Return the value if it is one of the choices; otherwise raise Unknown, which lists them."""
     if value not in choices:
         raise Unknown(what, value, choices, hint=f"there are {', '.join(choices)}")
     return value
 
 
 def check(condition: bool, message: str) -> None:
-    """Refuse hyperparameters that make no sense, in one line."""
+    """Raise SeewhyError with a one-line message about a hyperparameter unless `condition` holds."""
     if not condition:
         raise SeewhyError(message)

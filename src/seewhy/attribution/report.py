@@ -1,4 +1,4 @@
-"""A report to read and to hand on: one HTML file that loads nothing from elsewhere."""
+"""Reports on explanations: one self-contained HTML file."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,15 +28,15 @@ from seewhy.show.overlay import rgb
 from seewhy.show.text import brief_place_text, number, range_text, remarks
 from seewhy.support.files import write_bytes
 
-FIRST_LOOK = 3  # methods that are seen at once; the others unfold
+FIRST_LOOK = 3  # methods that are shown at first; the others unfold
 
 
 @dataclass(frozen=True)
 class Chapter:
     """Panels under a heading of their own.
 
-    - `lead`: a paragraph under the heading. - `right`: by the name of a picture, the classes that
-      are right for it; where none of them is predicted, the picture is marked as wrong.
+    - `lead`: a paragraph under the heading. - `right`: the correct classes by picture name; if none
+      of them is predicted, the picture is marked as wrong.
     """
 
     panels: Sequence[Explanation | Panel]
@@ -51,9 +51,9 @@ def report(
     title: str | None = None,
     lead: str | None = None,
 ) -> None:
-    """Write a report on all pictures of the panels to `path`, whole or not at all.
+    """Write a report on all pictures of the panels to `path`; never a partial file.
 
-    `lead` is a paragraph that stands under the title.
+    `lead` is a paragraph under the title.
     """
     write_bytes(path, report_html(panels, title, lead).encode())
 
@@ -63,15 +63,15 @@ def report_html(
     title: str | None = None,
     lead: str | None = None,
 ) -> str:
-    """The report as text; see `report`."""
+    """Return the report as HTML; see `report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     chapters = [p if isinstance(p, Chapter) else Chapter([p]) for p in panels]
-    whole = [as_panel(panel) for chapter in chapters for panel in chapter.panels]
-    explanations = [e for panel in whole for e in panel.explanations]
+    all_panels = [as_panel(panel) for chapter in chapters for panel in chapter.panels]
+    explanations = [e for panel in all_panels for e in panel.explanations]
     if not explanations:
-        raise SeewhyError("expected at least one explanation to report on, came none")
+        raise SeewhyError("expected at least one explanation to report on, got none")
     models = list(dict.fromkeys(e.provenance.model for e in explanations))
     loader = PackageLoader("seewhy.show")
     environment = Environment(
@@ -83,7 +83,7 @@ def report_html(
     )
 
     def inline(name: str) -> Markup:
-        return Markup(loader.get_source(environment, name)[0])  # our own files: trusted
+        return Markup(loader.get_source(environment, name)[0])  # trusted: part of the package
 
     return environment.get_template("report.html.j2").render(
         title=title or f"Why {', '.join(models)} decides as it does",
@@ -100,8 +100,8 @@ def report_html(
         clip=f"{CLIP:g}th",
         pedestal=f"{PEDESTAL:g}th",
         methods=list(dict.fromkeys(e.method for e in explanations)),
-        # Of several questions about a picture each has its place, and the picture is still one.
-        count=len({id(p) for panel in whole for e in panel for p in e.batch.pictures}),
+        # A picture with several questions has several entries, but counts once.
+        count=len({id(p) for panel in all_panels for e in panel for p in e.batch.pictures}),
         chapters=[_chapter(chapter) for chapter in chapters],
         provenance=_provenance(explanations),
     )
@@ -118,11 +118,11 @@ def _chapter(chapter: Chapter) -> dict[str, Any]:
 
 
 def _picture(panel: Panel, index: int, right: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """What the template needs for one picture: the original, predictions, a card per method."""
+    """Return the template's data for one picture: original, predictions, a card per method."""
     first = panel.explanations[0]
     ordered = in_turns(panel.explanations)
     first_look, rest = ordered[:FIRST_LOOK], ordered[FIRST_LOOK:]
-    known = right.get(source_name(first, index))
+    correct = right.get(source_name(first, index))
     original, view = first.batch.pictures[index], first.batch.views[index]
     target = first.target_names[index]
     return {
@@ -137,7 +137,7 @@ def _picture(panel: Panel, index: int, right: Mapping[str, Collection[str]]) -> 
         "target": target,
         "model": first.provenance.model,
         "top": _top(first, index),
-        "wrong": _wrong(first, index, known) if known else "",
+        "wrong": _wrong(first, index, correct) if correct else "",
         "conclusions": [_unbroken(text) for text in conclusions(panel.explanations, index)],
         "cards": [_card(e, index) for e in first_look],
         "rest_count": len(rest),
@@ -149,22 +149,24 @@ def _picture(panel: Panel, index: int, right: Mapping[str, Collection[str]]) -> 
 
 
 def _wrong(explanation: Explanation, index: int, right: Collection[str]) -> str:
-    """What the model should have said; empty where it says so."""
-    said = explanation.top(1)[index][0][0]
-    return "" if said in right else f"Wrong answer: {said} instead of {' or '.join(right)}."
+    """Return a message about a wrong prediction; empty if the prediction is right."""
+    predicted = explanation.top(1)[index][0][0]
+    if predicted in right:
+        return ""
+    return f"Wrong prediction: {predicted} instead of {' or '.join(right)}."
 
 
 def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
-    """The best classes, and what is explained; only a probability is drawn as a share."""
-    target, name = int(explanation.target[index]), explanation.target_names[index]
+    """Return table rows for the top classes and the target; only probabilities get a bar."""
+    target, target_name = int(explanation.target[index]), explanation.target_names[index]
     shares = not explanation.raw
-    # Two classes may share a name.
+    # Two classes may share a name, so rows are compared by name and value.
     top = explanation.top()[index]
-    rows = [_row(*one, share=shares) for one in top]
+    rows = [_row(name, value, share=shares) for name, value in top]
     if target < 0:
         score = float(explanation.score[index])
-        return [*rows, _row(name, score, share=False) | {"explained": True}]
-    explained = (name, float(explanation.class_scores[index, target]))
+        return [*rows, _row(target_name, score, share=False) | {"explained": True}]
+    explained = (target_name, float(explanation.class_scores[index, target]))
     if explained not in top:
         rows.append(_row(*explained, share=shares))
         top.append(explained)
@@ -173,13 +175,13 @@ def _top(explanation: Explanation, index: int) -> list[dict[str, Any]]:
 
 
 def _row(name: str, value: float, share: bool) -> dict[str, Any]:
-    """A line of the table: a probability with its bar, or a score without."""
+    """Return a row of the table: a probability with a bar, or a score without one."""
     text = f"{value:.3f}" if share else number(value)
     return {"name": name, "share": value if share else None, "number": text, "explained": False}
 
 
 def _card(explanation: Explanation, index: int) -> dict[str, Any]:
-    """One method's view of one picture."""
+    """Return the template's data for one method and one picture."""
     drawing = draw(explanation, index)
     numbers = drawing.statistics
     facts = {
@@ -187,7 +189,7 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
         "values": range_text(numbers, explanation.signed),
         "where": brief_place_text(numbers),
         "residual": residual_text(explanation, index),
-        "cost": cost_text(explanation.cost, len(explanation)) + " a picture",
+        "cost": cost_text(explanation.cost, len(explanation)) + " per picture",
         "display": smoothing_text(explanation),
     }
     return {
@@ -204,19 +206,19 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
 
 
 def _unbroken(text: str) -> str:
-    """Numbers stay on one line with their percent sign."""
+    """Put a no-break space before each percent sign."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _bar(span: Range, signed: bool) -> str:
-    """Which colours the map uses."""
+    """Return the name of the colours that the map uses."""
     if not signed:
         return "sequential"
     return "diverging" if span.low < 0 < span.high else "for" if span.high > 0 else "against"
 
 
 def _ticks(drawing: Drawing) -> list[str]:
-    """The labels under a colour bar; none where the map is empty."""
+    """Return the labels under a colour bar; none if the map is flat."""
     span = drawing.span
     if span.low == span.high:
         return []
@@ -225,30 +227,30 @@ def _ticks(drawing: Drawing) -> list[str]:
 
 
 def _frame(view: View) -> dict[str, str] | None:
-    """Where the model's crop lies on the original, in CSS percent; None where it is all of it."""
+    """Return the model's crop on the original, in CSS percent; None if nothing is cropped."""
     top, left, height, width = view.box
-    tall, wide = view.original
-    if (top, left, height, width) == (0, 0, tall, wide):
+    full_height, full_width = view.original
+    if (top, left, height, width) == (0, 0, full_height, full_width):
         return None
     shares = {
-        "top": top / tall,
-        "left": left / wide,
-        "height": height / tall,
-        "width": width / wide,
+        "top": top / full_height,
+        "left": left / full_width,
+        "height": height / full_height,
+        "width": width / full_width,
     }
     return {side: f"{share:.3%}" for side, share in shares.items()}
 
 
 def _gradient(low: float, high: float, signed: bool) -> str:
-    """The colour map as a CSS gradient from `low` to `high`."""
+    """Return the colour map as a CSS gradient from `low` to `high`."""
     stops = (colours(torch.linspace(low, high, 33), signed) * 255).round().int().T.tolist()
     return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in stops)})"
 
 
 def _provenance(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """What all maps share, and a row for every different way in which they were made."""
-    made = [_made(explanation) for explanation in explanations]
-    rows = [row for i, row in enumerate(made) if row not in made[:i]]
+    """Return the settings that all maps share, and a row for each distinct set of the others."""
+    settings = [_settings(explanation) for explanation in explanations]
+    rows = [row for i, row in enumerate(settings) if row not in settings[:i]]
     columns = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
     columns = ["method", "parameters", *(c for c in columns if c not in ("method", "parameters"))]
     return {
@@ -258,17 +260,17 @@ def _provenance(explanations: Sequence[Explanation]) -> dict[str, Any]:
     }
 
 
-def _made(explanation: Explanation) -> dict[str, str]:
-    made = explanation.provenance
+def _settings(explanation: Explanation) -> dict[str, str]:
+    provenance = explanation.provenance
     return {
-        "method": made.method,
-        "parameters": _pairs(made.parameters, " = ") or "none",
+        "method": provenance.method,
+        "parameters": _pairs(provenance.parameters, " = ") or "none",
         "layer": layer_text(explanation) or "none",
-        "seed": "none" if made.seed is None else str(made.seed),
-        "model": made.model,
-        "precision": made.precision,
-        "device": made.device,
-        "versions": _pairs(made.versions, " "),
+        "seed": "none" if provenance.seed is None else str(provenance.seed),
+        "model": provenance.model,
+        "precision": provenance.precision,
+        "device": provenance.device,
+        "versions": _pairs(provenance.versions, " "),
     }
 
 

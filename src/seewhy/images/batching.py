@@ -15,7 +15,7 @@ from seewhy.images.preparing import Batch, several
 def each_of(things: Any) -> Sequence[Any]:
     """Split anything that `prepare` accepts into single items, without loading files.
 
-    The path of a folder is replaced by the pictures in it, and a batch by batches of one.
+    A folder is replaced by the pictures in it, and a batch by batches of one picture.
     """
     if isinstance(things, Batch) or (isinstance(things, Tensor) and things.ndim == 4):
         return [things[i : i + 1] for i in range(len(things))]

@@ -39,7 +39,7 @@ def load_picture(path: PathLike) -> Picture:
 
 
 def picture_from_bytes(content: bytes, source: str) -> Picture:
-    """The picture in the bytes of a file, as `load_picture` reads it; `source` names it."""
+    """Load a picture from the bytes of a file, like `load_picture`; `source` names it."""
     if not content:
         raise SeewhyError(f"{source} is empty (0 bytes); give a complete picture file")
     with _quietly(), _reading(source):

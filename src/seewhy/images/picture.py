@@ -46,7 +46,7 @@ def picture_from_channels(values: Tensor, source: str, notes: tuple[str, ...] = 
         colour, alpha = channels[:-1], channels[-1:]
         channels = colour * alpha + (1 - alpha)
         if alpha.min() < 1:
-            notes = (*notes, "transparent: laid on white")
+            notes = (*notes, "transparent parts blended with white")
     return Picture(channels.expand(3, -1, -1).contiguous(), source, notes)
 
 

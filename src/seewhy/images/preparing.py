@@ -177,7 +177,7 @@ def short_side_to(length: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def several(things: Any) -> Iterable[Any]:
-    """Return the single items of one or several pictures, as an iterable."""
+    """Return an iterable over one or several pictures."""
     if isinstance(things, np.ndarray | Tensor):
         return things if things.ndim == 4 else [things]
     if isinstance(things, str | os.PathLike | Image.Image | Picture) or not isinstance(

@@ -1,4 +1,4 @@
-"""Numbers and pixels become pictures, pages and words; nothing here knows a kind of result."""
+"""Draw maps as images, figures and pages, and describe them in text, for any kind of result."""
 
 from pathlib import Path
 
@@ -19,5 +19,5 @@ __all__ = [
 
 
 def save(result: Result, path: str | Path) -> Path:
-    """Write any result by suffix; see `Result.save`."""
+    """Save a result in the format that the suffix names; see `Result.save`."""
     return result.save(path)

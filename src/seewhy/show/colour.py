@@ -1,9 +1,9 @@
-"""From numbers to colours, for display only.
+"""Convert numbers to colours, for display only.
 
-Both maps start dark where there is no evidence and grow lighter with it, in even steps of
-perceived lightness (CIELAB L*), so that they also read in grey and for colour-blind eyes:
+Both colour maps are dark for no evidence and become lighter in even steps of perceived lightness
+(CIELAB L*), so that they can also be read in greyscale and by colour-blind readers:
 
-- `sequential`: matplotlib's "inferno", black over red to pale yellow;
+- `sequential`: matplotlib's "inferno", from black over red to pale yellow;
 - `diverging`: computed here in CIELAB, near-black at zero, orange for, blue against; v and -v
   have the same lightness.
 """
@@ -17,15 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-MISSING = 0.5  # the grey of a value that is NaN or infinite; `hatch` stripes it
+MISSING = 0.5  # the grey of NaN and infinite values; `hatch` draws stripes over it
 
-# The arms of `diverging` in CIELAB; the chromas are near the widest that sRGB can show there.
+# The two halves of `diverging` in CIELAB; the chromas are close to the largest that sRGB can show.
 DARKEST, LIGHTEST = 8.0, 76.0
 FOR_HUE, FOR_CHROMA = 62.0, 54.0
 AGAINST_HUE, AGAINST_CHROMA = 240.0, 40.0
 
 CLIP = 99.5  # percentile at which the colours end; a few extreme values would darken all others
-PEDESTAL = 5.0  # percentile at which the colours of a map without zero begin
+PEDESTAL = 5.0  # percentile at which the colours start if all values are above zero
 
 WHITE_D65 = (0.95047, 1.0, 1.08883)
 XYZ_TO_LINEAR_RGB = (
@@ -36,19 +36,19 @@ XYZ_TO_LINEAR_RGB = (
 
 
 class Range(NamedTuple):
-    """The values drawn at the two ends of a colour map; equal where a map says nothing."""
+    """The values at the two ends of the colours; equal for a flat map or one without values."""
 
     low: float
     high: float
 
 
 def scale(heatmap: Float[Tensor, "*shape"], signed: bool, percentile: float = CLIP) -> Range:
-    """The range of one picture's map that the colours span, robust to a few extreme values.
+    """Return the range of values that the colours span, robust to a few extreme values.
 
     Signed maps with both signs get (-m, m), with m the percentile of |value|; unsigned maps get
-    (-n, m). A map whose values are all above zero starts at a low percentile of its own, not at
-    zero, since what all places share tells none of them apart; likewise below zero if signed.
-    NaN and infinities do not count; a map that is zero or without finite values gets (0, 0).
+    (-n, m). If all values are above zero, the range starts at a low percentile instead of zero,
+    because an offset common to all locations does not distinguish them; likewise for signed maps
+    below zero. NaN and infinities are ignored; a map of zeros or without finite values gets (0, 0).
     """
     values = heatmap.detach().cpu().double().numpy().ravel()
     values = values[np.isfinite(values)]
@@ -59,15 +59,15 @@ def scale(heatmap: Float[Tensor, "*shape"], signed: bool, percentile: float = CL
     if signed and values.max() < 0:
         return Range(*(float(v) for v in np.percentile(values, [100 - percentile, 100 - PEDESTAL])))
     if signed:
-        widest = _robust_maximum(np.abs(values), percentile)
-        # One-sided at zero: half of the colours would never be used.
-        return Range(-widest if values.min() < 0 else 0.0, widest if values.max() > 0 else 0.0)
+        largest = _robust_maximum(np.abs(values), percentile)
+        # With values on one side of zero only, half of the colours would never be used.
+        return Range(-largest if values.min() < 0 else 0.0, largest if values.max() > 0 else 0.0)
     low = _robust_maximum(-values, percentile)
     return Range(-low if low else 0.0, _robust_maximum(values, percentile))
 
 
 def _robust_maximum(values: np.ndarray, percentile: float) -> float:
-    """The percentile of `values` above zero; the maximum where so few are that it is zero."""
+    """Return the percentile of `values` clipped at zero, or the maximum if the percentile is 0."""
     positive = values.clip(min=0)
     return float(np.percentile(positive, percentile) or positive.max())
 
@@ -75,10 +75,10 @@ def _robust_maximum(values: np.ndarray, percentile: float) -> float:
 def normalise(
     heatmap: Float[Tensor, "*shape"], span: Range, signed: bool
 ) -> Float[Tensor, "*shape"]:
-    """Values on the scale of the colours: [-1, 1] where signed, else [0, 1]; NaN where not finite.
+    """Scale values to the range of the colours: [-1, 1] if signed, else [0, 1]; NaN if not finite.
 
-    Values beyond `span` are drawn at its ends. A signed span on one side of zero uses that side's
-    colours alone.
+    Values outside `span` are clamped to it. A signed span on one side of zero uses only the
+    colours of that side.
     """
     values = heatmap.double().where(heatmap.isfinite(), torch.nan)
     width = span.high - span.low
@@ -92,7 +92,7 @@ def normalise(
 
 
 def sequential(values: Float[Tensor, "*shape"]) -> Float[Tensor, "3 *shape"]:
-    """RGB in [0, 1] of values in [0, 1]; dark is little. Grey where NaN."""
+    """Return RGB in [0, 1] for values in [0, 1], from dark to light; grey for NaN."""
     table = _inferno().to(values.device)
     position = values.nan_to_num(0.0).clamp(0, 1) * (len(table) - 1)
     below = position.long().clamp(max=len(table) - 2)
@@ -102,9 +102,9 @@ def sequential(values: Float[Tensor, "*shape"]) -> Float[Tensor, "3 *shape"]:
 
 
 def diverging(values: Float[Tensor, "*shape"]) -> Float[Tensor, "3 *shape"]:
-    """RGB in [0, 1] of values in [-1, 1]: orange above zero, blue below, near-black at zero.
+    """Return RGB in [0, 1] for values in [-1, 1]: orange if positive, blue if negative.
 
-    Grey where NaN.
+    Zero is near-black, NaN is grey.
     """
     strength = values.nan_to_num(0.0).clamp(-1, 1).abs()
     lightness = DARKEST + (LIGHTEST - DARKEST) * strength
@@ -116,12 +116,12 @@ def diverging(values: Float[Tensor, "*shape"]) -> Float[Tensor, "3 *shape"]:
 
 
 def colours(values: Float[Tensor, "*shape"], signed: bool) -> Float[Tensor, "3 *shape"]:
-    """`diverging` where signed, else `sequential`."""
+    """Return `diverging` colours if signed, else `sequential` ones."""
     return diverging(values) if signed else sequential(values)
 
 
 def lab_to_rgb(lab: Float[Tensor, "3 *shape"]) -> Float[Tensor, "3 *shape"]:
-    """sRGB (IEC 61966-2-1) of CIELAB under D65; outside [0, 1] where sRGB has no such colour."""
+    """Convert CIELAB under D65 to sRGB (IEC 61966-2-1), outside [0, 1] if it is out of gamut."""
     lightness, a, b = lab
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200])

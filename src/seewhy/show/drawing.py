@@ -1,4 +1,4 @@
-"""A map over its picture, ready to be placed on a figure or a page."""
+"""Draw a map over its picture, for a figure or a page."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,7 @@ from seewhy.show.text import number
 class Drawing:
     """The images of one map; `span` holds the values at the ends of its colours.
 
-    `sigma` tells how much the map was smoothed for display, in pixels; `statistics` are those
-    of the raw map.
+    `sigma` is that of the smoothing for display, in pixels; `statistics` are those of the raw map.
     """
 
     picture: Float[Tensor, "3 height width"]
@@ -28,7 +27,7 @@ class Drawing:
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The values at the two ends of the colours, marked where values lie beyond them."""
+        """The values at the two ends of the colours, with ≤ or ≥ if some values lie beyond."""
         low = "≤ " if self.statistics.minimum < self.span.low else ""
         high = "≥ " if self.statistics.maximum > self.span.high else ""
         return low + number(self.span.low), high + number(self.span.high)
@@ -40,7 +39,7 @@ def draw_over(
     signed: bool,
     sigma: float = 0.0,
 ) -> Drawing:
-    """Draw a map over a picture, smoothed by `sigma` pixels."""
+    """Draw a map over a picture, smoothed with a sigma of `sigma` pixels."""
     picture = rgb(picture)
     shown = smooth(raw, sigma)
     span = scale(shown, signed)

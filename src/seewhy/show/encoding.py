@@ -1,4 +1,4 @@
-"""Images as data URIs, for pages that load nothing from elsewhere."""
+"""Encode images as data URIs, for self-contained pages."""
 
 import base64
 import io
@@ -8,13 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 PHOTO_QUALITY = 82
-TINY = 128  # pictures below this many pixels a side are kept exact: every pixel is seen
+TINY = 128  # pictures with a shorter side below this are stored losslessly: each pixel is visible
 
 
 def data_uri(image: Float[Tensor, "3 height width"], longest: int = 640) -> str:
-    """The image, RGB in [0, 1], as a WebP data URI of at most `longest` pixels a side."""
-    eight = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    picture = Image.fromarray(eight)
+    """Encode an RGB image in [0, 1] as a WebP data URI of at most `longest` pixels per side."""
+    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels)
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     tiny = min(picture.size) < TINY
@@ -23,5 +23,5 @@ def data_uri(image: Float[Tensor, "3 height width"], longest: int = 640) -> str:
 
 
 def png_uri(content: bytes) -> str:
-    """The bytes of a PNG file as a data URI."""
+    """Encode the bytes of a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -1,6 +1,6 @@
 """A grid of pictures in rows and columns, with titles, colour bars and a caption.
 
-Drawn with matplotlib's object-oriented API; global state and rcParams stay untouched.
+It is drawn with matplotlib's object-oriented API and does not change global state or rcParams.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ Tick = tuple[float, str, Literal["left", "center", "right"]]
 
 @dataclass
 class Layout:
-    """Places cells in inches on a grid: header, image, footer.
+    """The positions of cells on a grid, in inches; a cell has a header, an image and a footer.
 
     `headers` holds the height of each line's header.
     """
@@ -50,13 +50,13 @@ class Layout:
         self.height = self.tops[-1] + below + (self.foot_lines + 0.5) * LINE
 
     def corner(self, line: int, column: int) -> tuple[float, float]:
-        """The top left of an image, from the top left of the whole."""
+        """Return the top left corner of an image, measured from that of the grid."""
         return MARGIN + column * (IMAGE_WIDTH + GAP), self.tops[line]
 
 
 @dataclass
 class FigureGrid(Layout):
-    """Places axes of a matplotlib figure."""
+    """A grid of axes in a matplotlib figure."""
 
     def __post_init__(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,7 +67,7 @@ class FigureGrid(Layout):
         FigureCanvasAgg(self.figure)
 
     def axes(self, line: int, column: int, below: float, height: float, narrow: float = 0.0):
-        """Axes `below` inches under the image's top, `narrow` inches less on either side."""
+        """Add axes `below` inches under the image's top, `narrow` inches narrower on each side."""
         left, top = self.corner(line, column)
         left, bottom = left + narrow, self.height - top - below - height
         width = IMAGE_WIDTH - 2 * narrow
@@ -80,7 +80,7 @@ class FigureGrid(Layout):
         return self.figure.add_axes(box)
 
     def image(self, image: Float[Tensor, "3 height width"], line: int, column: int) -> "Axes":
-        """An image in its cell, with no frame."""
+        """Draw an image in its cell, without a frame."""
         axes = self.axes(line, column, 0.0, self.image_height)
         small = min(image.shape[1:]) < TINY
         axes.imshow(
@@ -100,7 +100,7 @@ class FigureGrid(Layout):
         small: str,
         below: str = "",
     ) -> None:
-        """An image with a title above and words below."""
+        """Draw an image with a title and subtitle above and text below."""
         axes = self.image(image, line, column)
         write_title(axes, title, small)
         write_below(axes, below)
@@ -108,11 +108,11 @@ class FigureGrid(Layout):
     def map(
         self, drawing: Drawing, signed: bool, line: int, column: int, title: str, small: str
     ) -> None:
-        """A map over its picture; see `draw_map`."""
+        """Draw a map over its picture; see `draw_map`."""
         draw_map(self, drawing, signed, line, column, title, small)
 
     def write_caption(self, lines: Sequence[str]) -> None:
-        """Lines at the caption of the grid."""
+        """Write lines of text at the bottom of the grid."""
         for i, text in enumerate(lines):
             y = (len(lines) - i - 0.2) * LINE / self.height
             self.figure.text(
@@ -136,31 +136,31 @@ def draw_map(
     small: str = "",
     if_zero: str = "",
 ) -> None:
-    """A map over its picture, with a title above and its colour bar or remarks below.
+    """Draw a map over its picture, with a title above and its colour bar or remarks below.
 
-    `if_zero` is the remark on a map of zeros.
+    `if_zero` replaces the remark on a map of zeros.
     """
     axes = grid.image(drawing.overlay, line, column)
     write_title(axes, title, small)
     numbers = drawing.statistics
-    found = [if_zero] if if_zero and numbers.all_zero else remarks(numbers)
+    texts = [if_zero] if if_zero and numbers.all_zero else remarks(numbers)
     if drawing.span.low == drawing.span.high:
-        write_below(axes, "\n".join(found))
+        write_below(axes, "\n".join(texts))
         return
     bar = grid.axes(line, column, grid.image_height + BAR_BELOW, BAR_HEIGHT, BAR_NARROW)
     _colour_bar(bar, drawing, signed)
-    if found:
-        bar.set_xlabel(found[0], fontsize=6.5, color=FAINT, labelpad=1)
+    if texts:
+        bar.set_xlabel(texts[0], fontsize=6.5, color=FAINT, labelpad=1)
 
 
 def write_beside(
     grid: FigureGrid, line: int, column: int, title: str, lines: Sequence[str]
 ) -> None:
-    """Words in a cell of their own, level with the images beside it."""
+    """Write text in a cell of its own, level with the images beside it."""
     axes = grid.axes(line, column, 0.0, grid.image_height)
     axes.set_axis_off()
-    place = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "top"}
-    axes.text(0, 1, clip(title, 34), fontsize=9, color=INK, **place)
+    style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "top"}
+    axes.text(0, 1, clip(title, 34), fontsize=9, color=INK, **style)
     axes.text(
         0,
         0.91 if title else 1,
@@ -168,12 +168,12 @@ def write_beside(
         fontsize=7.5,
         color=FAINT,
         linespacing=1.5,
-        **place,
+        **style,
     )
 
 
 def ticks(drawing: Drawing) -> list[Tick]:
-    """The labels of a colour bar, with their places along it from 0 to 1."""
+    """Return the labels of a colour bar, with their positions along it from 0 to 1."""
     (low, high), (first, last) = drawing.span, drawing.ends
     ends: list[Tick] = [(0.0, first, "left"), (1.0, last, "right")]
     zero: list[Tick] = [(-low / (high - low), number(0.0), "center")] if low < 0 < high else []
@@ -181,13 +181,13 @@ def ticks(drawing: Drawing) -> list[Tick]:
 
 
 def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
-    """A slim bar of the colours with the values at its ends, and zero where it lies between."""
+    """Draw a thin colour bar with the values at its ends, and zero if it lies between them."""
     span = drawing.span
     values = torch.linspace(span.low, span.high, 256, dtype=torch.float64)
     strip = colours(normalise(values, span, signed), signed).T[None].numpy()
     axes.imshow(strip, aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
     labels = ticks(drawing)
-    axes.set_xticks([place for place, _, _ in labels], [label for _, label, _ in labels])
+    axes.set_xticks([position for position, _, _ in labels], [label for _, label, _ in labels])
     for label, (_, _, side) in zip(axes.get_xticklabels(), labels, strict=True):
         label.set_horizontalalignment(side)
     axes.set_yticks([])
@@ -197,14 +197,14 @@ def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
 
 
 def write_title(axes: "Axes", text: str, small: str) -> None:
-    """Above the axes, a line and a smaller one below it."""
-    place = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "bottom"}
-    axes.text(0, 1.08, clip(text, 34), fontsize=9, color=INK, **place)
-    axes.text(0, 1.015, clip(small, 46), fontsize=7, color=FAINT, **place)
+    """Write a title above the axes, with a smaller subtitle under it."""
+    style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "bottom"}
+    axes.text(0, 1.08, clip(text, 34), fontsize=9, color=INK, **style)
+    axes.text(0, 1.015, clip(small, 46), fontsize=7, color=FAINT, **style)
 
 
 def write_below(axes: "Axes", text: str) -> None:
-    """Below the axes, in small letters."""
+    """Write small text below the axes."""
     axes.text(
         0,
         -0.02,
@@ -218,6 +218,6 @@ def write_below(axes: "Axes", text: str) -> None:
 
 
 def clip(text: str, most: int) -> str:
-    """The text on one line of at most `most` characters."""
+    """Put the text on one line and shorten it to at most `most` characters."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

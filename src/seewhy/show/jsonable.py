@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Convert values to JSON types."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def jsonable(value: Any) -> Any:
-    """The value as JSON has it: six significant digits, None for NaN and infinities."""
+    """Convert a value to JSON types: six significant digits, None for NaN and infinities."""
     match value:
         case float():
             return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""A map laid over its picture.
+"""Overlay a map on its picture.
 
-The picture is dimmed and nearly grey; a map's opacity grows with |value|. So the picture
-stays readable where there is no evidence, and colour is only where there is some.
+The picture is dimmed and nearly grey, and the map's opacity grows with |value|. So the picture
+stays recognisable where there is no evidence, and only evidence is coloured.
 """
 
 import torch
@@ -13,9 +13,9 @@ from seewhy.show.colour import Range, colours, normalise, scale
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 SATURATION = 0.3  # how much colour the dimmed picture keeps
-DIMMED = (0.05, 0.75)  # what black and white become
-OPACITY = 0.92  # at the strongest evidence: the texture below shimmers through
-TINT = 0.6  # where the hues of a signed map begin: its near-black would look like a shadow
+DIMMED = (0.05, 0.75)  # the grey levels of black and white after dimming
+OPACITY = 0.92  # at the strongest evidence; the texture below stays visible
+TINT = 0.6  # where the hues of a signed map start; its near-black would look like a shadow
 
 
 def overlay(
@@ -24,7 +24,7 @@ def overlay(
     signed: bool,
     span: Range | None = None,
 ) -> Float[Tensor, "3 height width"]:
-    """The map over its picture, RGB in [0, 1]; `span` as in `scale` unless given.
+    """Draw the map over its picture, RGB in [0, 1]; the default `span` is that of `scale`.
 
     Values that are NaN or infinite are striped. `picture` is in [0, 1].
     """
@@ -38,7 +38,7 @@ def overlay(
 def map_only(
     heatmap: Float[Tensor, "height width"], signed: bool, span: Range | None = None
 ) -> Float[Tensor, "3 height width"]:
-    """The map alone, RGB in [0, 1]; NaN and infinities are striped."""
+    """Draw the map alone, RGB in [0, 1]; NaN and infinite values are striped."""
     values = normalise(heatmap, span or scale(heatmap, signed), signed)
     return hatch(colours(values, signed), values.isnan())
 
@@ -50,7 +50,7 @@ def rgb(picture: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 hei
 
 
 def dim(picture: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 height width"]:
-    """The picture, darker and nearly grey: a ground on which colours are seen."""
+    """Make the picture darker and nearly grey, so that colours stand out on it."""
     picture = rgb(picture)
     grey = torch.einsum("c,chw->hw", picture.new_tensor(LUMA), picture)
     black, white = DIMMED
@@ -60,7 +60,7 @@ def dim(picture: Float[Tensor, "channels height width"]) -> Float[Tensor, "3 hei
 def hatch(
     image: Float[Tensor, "3 height width"], where: Bool[Tensor, "height width"]
 ) -> Float[Tensor, "3 height width"]:
-    """Diagonal stripes of two greys, which no colour map has, over the pixels of `where`."""
+    """Draw diagonal stripes of two greys, which no colour map has, over the pixels of `where`."""
     height, width = where.shape
     stripe = max(1, min(height, width) // 56)
     rows = torch.arange(height, device=image.device)[:, None]
@@ -69,9 +69,9 @@ def hatch(
 
 
 def smooth(heatmap: Float[Tensor, "height width"], sigma: float) -> Float[Tensor, "height width"]:
-    """Gaussian average over the finite neighbours (sigma in pixels); NaN stays where it was.
+    """Average the finite values with a Gaussian (sigma in pixels); other values are unchanged.
 
-    For display: single-pixel speckle is averaged into dots that an eye can see.
+    For display: single-pixel speckle becomes visible dots.
     """
     if sigma <= 0:
         return heatmap
@@ -82,7 +82,7 @@ def smooth(heatmap: Float[Tensor, "height width"], sigma: float) -> Float[Tensor
 
 
 def _gaussian(image: Float[Tensor, "height width"], sigma: float) -> Float[Tensor, "height width"]:
-    """Separable Gaussian sums, with zeros outside the image."""
+    """Convolve with a separable Gaussian, with zeros outside the image."""
     reach = max(1, round(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))

@@ -1,4 +1,4 @@
-"""The layout of `figure_grid` painted straight into pixels: several times faster than a figure."""
+"""Draw the layout of `figure_grid` with Pillow, several times faster than with matplotlib."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ DPI = 150
 
 @dataclass
 class PixelGrid(Layout):
-    """Paints on a white image; measures are in inches, as those of the figure."""
+    """A grid drawn on a white image; lengths are in inches, as in a matplotlib figure."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,11 +49,12 @@ class PixelGrid(Layout):
         small: str,
         below: str = "",
     ) -> None:
-        """An image with a title above and words below."""
+        """Draw an image with a title and subtitle above and text below."""
         left, top = self.corner(line, column)
         size = _dots(IMAGE_WIDTH), _dots(self.image_height)
-        way = Image.Resampling.NEAREST if min(image.shape[1:]) < TINY else Image.Resampling.BICUBIC
-        self.canvas.paste(_image(image).resize(size, way), (_dots(left), _dots(top)))
+        tiny = min(image.shape[1:]) < TINY
+        resampling = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC
+        self.canvas.paste(_image(image).resize(size, resampling), (_dots(left), _dots(top)))
         self._write(left, top - 0.08 * self.image_height, clip(title, 34), 9, INK, "ld")
         self._write(left, top - 0.015 * self.image_height, clip(small, 46), 7, FAINT, "ld")
         for i, text in enumerate(below.splitlines()):
@@ -62,10 +63,10 @@ class PixelGrid(Layout):
     def map(
         self, drawing: Drawing, signed: bool, line: int, column: int, title: str, small: str
     ) -> None:
-        """A map over its picture, with its colour bar or remarks below."""
-        found = remarks(drawing.statistics)
+        """Draw a map over its picture, with its colour bar or remarks below."""
+        texts = remarks(drawing.statistics)
         flat = drawing.span.low == drawing.span.high
-        below = "\n".join(found) if flat else ""
+        below = "\n".join(texts) if flat else ""
         self.picture(drawing.overlay, line, column, title, small, below)
         if flat:
             return
@@ -80,14 +81,14 @@ class PixelGrid(Layout):
             strip.resize((_dots(width), _dots(BAR_HEIGHT)), Image.Resampling.BILINEAR),
             (_dots(left), _dots(top)),
         )
-        under = top + BAR_HEIGHT + 0.03
-        for place, label, side in ticks(drawing):
-            self._write(left + place * width, under, label, 6.5, FAINT, ANCHORS[side])
-        if found:
-            self._write(left + width / 2, under + 0.11, found[0], 6.5, FAINT, "ma")
+        label_top = top + BAR_HEIGHT + 0.03
+        for position, label, side in ticks(drawing):
+            self._write(left + position * width, label_top, label, 6.5, FAINT, ANCHORS[side])
+        if texts:
+            self._write(left + width / 2, label_top + 0.11, texts[0], 6.5, FAINT, "ma")
 
     def write_caption(self, lines: Sequence[str]) -> None:
-        """Lines at the foot of the grid."""
+        """Write lines of text at the bottom of the grid."""
         for i, text in enumerate(lines):
             y = self.height - (len(lines) - i - 0.2) * LINE
             self._write(MARGIN, y, text, 7.5, FAINT, "lm")
@@ -95,8 +96,8 @@ class PixelGrid(Layout):
     def _write(
         self, left: float, top: float, text: str, points: float, ink: str, anchor: str
     ) -> None:
-        place = left * DPI, top * DPI
-        self.pen.text(place, text, fill=ink, font=_font(points), anchor=anchor)
+        position = left * DPI, top * DPI
+        self.pen.text(position, text, fill=ink, font=_font(points), anchor=anchor)
 
 
 ANCHORS = {"left": "la", "center": "ma", "right": "ra"}
@@ -107,13 +108,13 @@ def _dots(inches: float) -> int:
 
 
 def _image(image: Float[Tensor, "3 height width"]) -> Image.Image:
-    eight = (image.detach().cpu().clamp(0, 1) * 255).round().byte()
-    return Image.fromarray(eight.permute(1, 2, 0).numpy())
+    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte()
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 @cache
 def _font(points: float) -> ImageFont.FreeTypeFont:
-    """The font of matplotlib's figures, which comes with it."""
+    """Load the default font of matplotlib's figures, which matplotlib includes."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")

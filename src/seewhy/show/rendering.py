@@ -1,4 +1,4 @@
-"""A figure as the bytes of a file, in a notebook, and on a page of its own."""
+"""Convert a figure to the bytes of an image file, to notebook output, or to an HTML page."""
 
 import io
 import warnings
@@ -22,11 +22,11 @@ body {{ margin: 2rem auto; padding: 0 1rem }}
 img {{ max-width: 100%; background: white; border-radius: 4px }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}</style></head>
 <body><h1>{title}</h1>
-<img src="{image}" alt="The figure; the text below says the same in words">
+<img src="{image}" alt="The figure; the text below describes it">
 <pre>{text}</pre></body></html>
 """
 
-# Colours are those of the notebook, whatever its theme; only the figure has a ground of its own.
+# The colours are those of the notebook's theme; only the figure has its own background.
 NOTEBOOK_STYLE = """<style>
 .seewhy { font: 13px/1.5 system-ui, sans-serif }
 .seewhy img { max-width: 100%; background: white; border-radius: 4px; display: block }
@@ -41,31 +41,31 @@ NOTEBOOK_STYLE = """<style>
 
 
 def image_bytes(figure: "Figure | Image", suffix: str, dpi: int = 150) -> bytes:
-    """The figure as the bytes of a .png, .jpg, .svg or .pdf file; an image as .png or .jpg."""
+    """Encode a figure as a .png, .jpg, .svg or .pdf file, or an image as .png or .jpg."""
     buffer = io.BytesIO()
     if isinstance(figure, Image):
         kind = {".png": "PNG", ".jpg": "JPEG"}[suffix]
         figure.save(buffer, kind, dpi=(dpi, dpi), quality=92, compress_level=4)
         return buffer.getvalue()
     with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the file is still good.
+        # Characters that the font lacks are drawn as boxes; the file is still valid.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=suffix.lstrip("."), dpi=dpi)
     return buffer.getvalue()
 
 
 def notebook(result: object, figure: "Figure | Image", text: str) -> str:
-    """For a notebook: the figure, what it says in words, and all that the result holds."""
+    """Return HTML for a notebook: the figure, its text, and the contents of the result."""
     image = png_uri(image_bytes(figure, ".png", dpi=110))
     return (
         f"{NOTEBOOK_STYLE}<div class=seewhy>"
         f'<img src="{image}" alt="{escape(text)}">'
-        f"<details open><summary>In words</summary><pre>{escape(text)}</pre></details>"
+        f"<details open><summary>Summary</summary><pre>{escape(text)}</pre></details>"
         f"{tree('result', result)}</div>"
     )
 
 
 def page(title: str, figure: "Figure", text: str) -> str:
-    """A page that loads nothing from elsewhere: the figure, and below it the text."""
+    """Return a self-contained HTML page with the figure and, below it, the text."""
     image = png_uri(image_bytes(figure, ".png"))
     return PAGE.format(title=escape(title), image=image, text=escape(text))

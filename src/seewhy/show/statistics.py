@@ -1,4 +1,4 @@
-"""What a map says in numbers: its range, its balance, and where its evidence lies."""
+"""Statistics of a map: its range, the balance of its signs, and where its evidence lies."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Statistics:
-    """Numbers of one raw map. Places are shares of the width and height, from the top left.
+    """Statistics of one raw map. Positions are fractions of the size, from the top left.
 
-    Evidence is the positive part of the map; its absolute value where nothing is positive.
-    `peak`, `centre` and `half_area` are None where the map holds no evidence at all.
+    Evidence is the positive part of the map, or its absolute value if no value is positive.
+    `peak`, `centre` and `half_area` are None if the map has no evidence.
     """
 
-    minimum: float  # of the finite values; 0 where there are none
+    minimum: float  # of the finite values; 0 if there are none
     maximum: float
-    positive: float  # share of the sum of |value| that is above zero, in [0, 1]
+    positive: float  # fraction of the sum of |value| from values above zero, in [0, 1]
     negative: float
     not_finite: int  # NaN and infinities
     count: int
-    peak: tuple[float, float] | None  # (across, down) of the strongest evidence
-    centre: tuple[float, float] | None  # (across, down) of the evidence's centre of mass
-    half_area: float | None  # the smallest share of the picture that holds half the evidence
+    peak: tuple[float, float] | None  # (x, y) of the strongest evidence
+    centre: tuple[float, float] | None  # (x, y) of the evidence's centre of mass
+    half_area: float | None  # the smallest fraction of the picture with half of the evidence
 
     @property
     def all_zero(self) -> bool:
@@ -32,20 +32,20 @@ class Statistics:
 
 
 def statistics(heatmap: Float[Tensor, "height width"]) -> Statistics:
-    """Measure one map; values that are not finite are counted and left out of the rest."""
+    """Compute the statistics of one map; values that are not finite are only counted."""
     values = heatmap.detach().cpu().double()
-    finite = values.isfinite()
-    kept = values[finite]
-    minimum, maximum = (kept.min(), kept.max()) if kept.numel() else (0.0, 0.0)
-    values = values.where(finite, 0.0)
+    is_finite = values.isfinite()
+    finite = values[is_finite]
+    minimum, maximum = (finite.min(), finite.max()) if finite.numel() else (0.0, 0.0)
+    values = values.where(is_finite, 0.0)
     total = float(values.abs().sum())
-    peak, centre, half_area = _places(values)
+    peak, centre, half_area = _locations(values)
     return Statistics(
         minimum=float(minimum),
         maximum=float(maximum),
         positive=float(values.clamp(min=0).sum()) / total if total else 0.0,
         negative=float((-values).clamp(min=0).sum()) / total if total else 0.0,
-        not_finite=int((~finite).sum()),
+        not_finite=int((~is_finite).sum()),
         count=values.numel(),
         peak=peak,
         centre=centre,
@@ -53,23 +53,23 @@ def statistics(heatmap: Float[Tensor, "height width"]) -> Statistics:
     )
 
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
 
-def _places(
+def _locations(
     values: Float[Tensor, "height width"],
-) -> tuple[Place, Place, float] | tuple[None, None, None]:
-    """Peak, centre of mass, and the smallest share of pixels with half of the evidence."""
+) -> tuple[Position, Position, float] | tuple[None, None, None]:
+    """Return the peak, the centre of mass, and the smallest area with half of the evidence."""
     evidence = values.clamp(min=0) if (values > 0).any() else values.abs()
     if not evidence.any():
         return None, None, None
-    share = evidence / evidence.max()  # before sums, so that no sum overflows
+    share = evidence / evidence.max()  # before the sum, so that it does not overflow
     share = share / share.sum()
     height, width = share.shape
-    across = (torch.arange(width, dtype=share.dtype) + 0.5) / width
-    down = (torch.arange(height, dtype=share.dtype) + 0.5) / height
+    x = (torch.arange(width, dtype=share.dtype) + 0.5) / width
+    y = (torch.arange(height, dtype=share.dtype) + 0.5) / height
     row, column = divmod(int(share.argmax()), width)
-    centre = float((share.sum(0) * across).sum()), float((share.sum(1) * down).sum())
-    growing = share.flatten().sort(descending=True).values.cumsum(0)
-    pixels = int((growing < 0.5 - 1e-12).sum()) + 1
-    return (float(across[column]), float(down[row])), centre, pixels / share.numel()
+    centre = float((share.sum(0) * x).sum()), float((share.sum(1) * y).sum())
+    cumulative = share.flatten().sort(descending=True).values.cumsum(0)
+    pixels = int((cumulative < 0.5 - 1e-12).sum()) + 1
+    return (float(x[column]), float(y[row])), centre, pixels / share.numel()

@@ -1,4 +1,4 @@
-"""Numbers, shares, names and map statistics in words."""
+"""Numbers, percentages, names and map statistics as text."""
 
 import math
 
@@ -8,22 +8,22 @@ from seewhy.show.statistics import Statistics
 
 
 def picture_name(picture: Picture) -> str:
-    """The file name without its folders, or what it came from."""
+    """Return the picture's file name without folders, or its source."""
     return name_of(picture.source)
 
 
 def name_of(source: str) -> str:
-    """Of what a picture came from the last part."""
+    """Return the last part of a picture's source."""
     return source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or source
 
 
 def number(value: float) -> str:
-    """Three significant digits, with a real minus sign and no negative zero."""
+    """Format with three significant digits, a true minus sign and no negative zero."""
     return f"{value or 0.0:.3g}".replace("-", "−")
 
 
 def percent(share: float) -> str:
-    """A share as "41 %", finer near the ends: "0.3 %", "99.5 %", "< 0.1 %"."""
+    """Format a fraction as "41 %", with a decimal near 0 and 1: "0.3 %", "99.5 %", "< 0.1 %"."""
     if not math.isfinite(share):
         return "not a number"
     size = abs(share)
@@ -34,7 +34,7 @@ def percent(share: float) -> str:
 
 
 def range_text(numbers: Statistics, signed: bool) -> str:
-    """The range of values, and for signed maps how much speaks for and against."""
+    """Return the range of values, and for signed maps how much is for and against the target."""
     text = f"{number(numbers.minimum)} to {number(numbers.maximum)}"
     if signed and not numbers.all_zero:
         text += f"; {percent(numbers.positive)} for, {percent(numbers.negative)} against"
@@ -42,9 +42,9 @@ def range_text(numbers: Statistics, signed: bool) -> str:
 
 
 def place_text(numbers: Statistics) -> str:
-    """Where the evidence lies."""
+    """Return where the evidence lies."""
     if numbers.peak is None or numbers.centre is None or numbers.half_area is None:
-        return "nowhere: the map holds no evidence"
+        return "nowhere: the map has no evidence"
     across, down = map(percent, numbers.peak)
     middle_across, middle_down = map(percent, numbers.centre)
     return (
@@ -55,33 +55,34 @@ def place_text(numbers: Statistics) -> str:
 
 
 def brief_place_text(numbers: Statistics) -> str:
-    """Where the evidence lies, in half the words."""
+    """Return where the evidence lies, in fewer words."""
     if numbers.peak is None or numbers.half_area is None:
         return "no evidence anywhere"
     across, down = map(percent, numbers.peak)
     return (
-        f"peak {across} across, {down} down; half lies in {percent(numbers.half_area)} of the area"
+        f"peak {across} from the left, {down} from the top; "
+        f"half of the evidence in {percent(numbers.half_area)} of the area"
     )
 
 
 def scale_text() -> str:
-    """How the colours of a map are scaled, in one line."""
+    """Return how the colours of a map are scaled, in one line."""
     return (
         f"colours end at each map's {CLIP:g}th percentile; "
-        f"of a map without zero they begin at its {PEDESTAL:g}th"
+        f"if all values are above zero, they start at its {PEDESTAL:g}th"
     )
 
 
 def remarks(numbers: Statistics) -> list[str]:
-    """What a reader must know before trusting the picture of a map."""
-    found = []
+    """Return warnings about a map: values that are not finite, all zero, or all equal."""
+    texts = []
     if numbers.not_finite == numbers.count:
         return ["no value is finite: the whole map is striped"]
     if numbers.not_finite:
         share = percent(numbers.not_finite / numbers.count)
-        found.append(f"{numbers.not_finite:,} values ({share}) are not finite: striped")
+        texts.append(f"{numbers.not_finite:,} values ({share}) are not finite: striped")
     if numbers.all_zero:
-        found.append("every value is zero: the method found no evidence")
+        texts.append("every value is zero: the method found no evidence")
     elif numbers.minimum == numbers.maximum:
-        found.append(f"every value is {number(numbers.minimum)}: the map is flat")
-    return found
+        texts.append(f"every value is {number(numbers.minimum)}: the map is flat")
+    return texts

@@ -1,4 +1,4 @@
-"""A value and all that it holds as a tree that folds, in HTML; of tensors what is in them."""
+"""Show a value and its contents as a collapsible HTML tree, with the statistics of tensors."""
 
 import dataclasses
 import itertools
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from seewhy.show.text import number
 
-MOST = 12  # entries of one list or mapping; more are counted
-LETTERS = 100  # of a value on its line
-FEW = 6  # a tensor of so few numbers is written out
+MOST = 12  # entries shown of a list or mapping; the rest are only counted
+LETTERS = 100  # characters shown of a value
+FEW = 6  # tensors with at most this many numbers are written out
 BINS, TALL = 24, 14  # of a histogram: its bars, and its height in pixels
-SAMPLE = 1_000_000  # values that a histogram and a range look at
+SAMPLE = 1_000_000  # values used for a histogram and a range
 
 
 def tree(name: str, value: Any) -> str:
-    """The value under its name, folded; the parts of a part are folded too."""
+    """Return the HTML of a value under its name; nested values are collapsed."""
     parts = _parts(value)
     if parts is None:
         return f"<div class=leaf>{_label(name)} {_line(value)}</div>"
@@ -33,7 +33,7 @@ def tree(name: str, value: Any) -> str:
 
 
 def _parts(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """What the value holds, by name; None of what has a line of its own."""
+    """Return the contents of a value by name; None if it fits on one line."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, Mapping) and value:
@@ -63,7 +63,7 @@ def _line(value: Any) -> str:
 
 
 def _tensor(values: Tensor) -> str:
-    """Type and shape, and then the numbers themselves, or their range and histogram."""
+    """Return type and shape, then the numbers themselves or their range and histogram."""
     shape = " × ".join(map(str, values.shape)) or "one number"
     kind = f"<i>{str(values.dtype).removeprefix('torch.')} [{shape}]</i>"
     flat = values.flatten().cpu()
@@ -71,8 +71,8 @@ def _tensor(values: Tensor) -> str:
         return f"{kind} {escape(', '.join(number(float(v)) for v in flat))}"
     flat = flat[:: math.ceil(len(flat) / SAMPLE)].double()
     finite = flat[flat.isfinite()]
-    missing = len(flat) - len(finite)
-    note = f" · {missing:,} not finite" if missing else ""
+    not_finite = len(flat) - len(finite)
+    note = f" · {not_finite:,} not finite" if not_finite else ""
     if not finite.numel():
         return kind + note
     low, high = float(finite.min()), float(finite.max())
@@ -80,7 +80,7 @@ def _tensor(values: Tensor) -> str:
 
 
 def _histogram(finite: Tensor, low: float, high: float) -> str:
-    """Bars as one path of a drawing; a bar that is not empty is at least one pixel high."""
+    """Draw the bars as one SVG path; a bar that is not empty is at least one pixel high."""
     if not low < high or not math.isfinite(high - low):
         return ""
     counts = torch.histc((finite - low) / (high - low), BINS, 0, 1)

@@ -1,5 +1,5 @@
-// A press on one map steps it through overlay, map alone, picture; the radios above do it
-// for all maps, and need no script.
+// Pressing a map switches it between overlay, map alone and picture; the radio buttons above
+// switch all maps and work without this script.
 const order = ["overlay", "map", "picture"];
 const chosen = () => order.find((name) => document.getElementById(`show-${name}`).checked);
 
@@ -9,7 +9,7 @@ for (const stage of document.querySelectorAll(".stage")) {
   const step = () => {
     const now = stage.dataset.show ?? chosen();
     stage.dataset.show = order[(order.indexOf(now) + 1) % order.length];
-    stage.setAttribute("aria-label", `showing the ${stage.dataset.show}; press for the next`);
+    stage.setAttribute("aria-label", `showing the ${stage.dataset.show}; press for the next view`);
   };
   stage.addEventListener("click", step);
   stage.addEventListener("keydown", (event) => {
@@ -25,7 +25,7 @@ for (const radio of document.querySelectorAll("input[name=show]")) {
   });
 }
 
-// A closed part would be missing on paper.
+// Closed details would be missing in print.
 addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details")) part.open = true;
 });
