@@ -171,7 +171,7 @@ def test_channels_that_are_silent(tmp_path: Path):
     assert found["gradient"].similarity.overlap[:, 1].isnan().all()
     drawn = figure(found)
     said = "\n".join(text.get_text() for axes in drawn.axes for text in axes.texts)
-    assert "the channel is silent here" in said and "a map is empty" in said
+    assert "the channel is inactive here" in said and "a map is empty" in said
     data = json.loads(found.save(tmp_path / "c.json").read_text())
     assert data["methods"][0]["rank_correlation"]["least active"] == [None, None]
     nothing = Similarity(torch.full((2, 2), torch.nan), torch.full((2, 2), torch.nan))
@@ -185,7 +185,7 @@ def test_what_nothing_can_be_said_about_is_said(comparison: ChannelSelectivity):
     empty = dataclasses.replace(comparison.findings[0], similarity=nothing)
     assert empty.verdict == "nothing to compare: the maps of the other channels are empty"
     all_empty = dataclasses.replace(comparison, findings=(empty,), similarity=nothing)
-    assert "nothing to compare: the other channels are silent" in all_empty.summary()
+    assert "nothing to compare: the other channels are inactive" in all_empty.summary()
 
 
 @pytest.mark.parametrize(
