@@ -222,7 +222,7 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, how):
 def test_a_whole_pickled_network_names_its_class(tmp_path):
     torch.save(squeezenet(3), tmp_path / "whole.pt")
     text = refused(tmp_path / "whole.pt")
-    assert "would run code (it asks for torchvision.models.squeezenet.SqueezeNet)" in text
+    assert "would run code (it imports torchvision.models.squeezenet.SqueezeNet)" in text
 
 
 def test_torchscript_is_refused(tmp_path):

@@ -1,6 +1,6 @@
-"""Image classifiers of transformers: "hf/microsoft/resnet-18", "hf/" and a local folder.
+"""Image classifiers of transformers: "hf/microsoft/resnet-18", or "hf/" and a local folder.
 
-Only code that ships with transformers runs, never code from the hub.
+Only code from the transformers package is run, never code from the hub.
 """
 
 from collections.abc import Iterator
@@ -22,21 +22,21 @@ RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def names() -> list[str]:
-    """Nothing: the hub has too many models to list."""
+    """Return an empty list, because the hub has too many models to list."""
     return []
 
 
 def architecture(name: str) -> Architecture:
-    """The classifier with the preprocessing and class names that are saved beside it."""
-    full, place = f"{PREFIX}/{name}", _place(name)
+    """Return a classifier with the preprocessing and class names that are saved with it."""
+    full, location = f"{PREFIX}/{name}", _locate(name)
     transformers = _transformers()
-    config = _read(transformers.AutoConfig, place, full, "configuration")
+    config = _read(transformers.AutoConfig, location, full, "configuration")
     labels = dict(config.id2label)
-    preparation, mean, std = _preprocessing(transformers, place, full)
+    preparation, mean, std = _preprocessing(transformers, location, full)
     return Architecture(
         full,
         build=lambda count: _build(transformers, config, full, count),
-        trained=lambda: _trained(transformers, place, full),
+        trained=lambda: _trained(transformers, location, full),
         preparation=preparation,
         mean=mean,
         std=std,
@@ -55,36 +55,36 @@ def _transformers() -> Any:
     return transformers
 
 
-def _place(name: str) -> str:
-    """A folder on this machine, or an id on the hub: at most owner/name."""
+def _locate(name: str) -> str:
+    """Return a folder on this machine, or an id on the hub: at most owner/name."""
     if not name:
-        raise SeewhyError(f"{PREFIX}/ names no model; give an id on the hub or a folder after it")
+        raise SeewhyError(f"{PREFIX}/ must be followed by an id on the hub or a folder")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder)
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
         siblings = [f.name for f in folder.parent.iterdir()] if folder.parent.is_dir() else []
         near = nearest(folder.name, siblings)
-        way_out = f"did you mean {', '.join(near)}?" if near else "check the path"
-        raise SeewhyError(f"no model folder {name}; {way_out}")
+        advice = f"did you mean {', '.join(near)}?" if near else "check the path"
+        raise SeewhyError(f"no model folder {name}; {advice}")
     return name
 
 
-def _read(auto: Any, place: str, full: str, what: str, **options: Any) -> Any:
+def _read(auto: Any, location: str, full: str, what: str, **options: Any) -> Any:
     try:
         with _quietly():
-            return auto.from_pretrained(place, trust_remote_code=False, **options)
-    except Exception as error:  # hub, network, files: each has errors of its own
+            return auto.from_pretrained(location, trust_remote_code=False, **options)
+    except Exception as error:  # hub, network and files each raise their own errors
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise SeewhyError(
             f"the {what} of {full} could not be loaded ({why}); give the id of an image "
-            "classifier that can be reached, or a folder saved with save_pretrained"
+            "classifier on the hub, or a folder saved with save_pretrained"
         ) from None
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What goes wrong is said once, by us: no progress bars, load reports or retries."""
+    """Suppress progress bars, load reports and retry messages; the caller reports errors."""
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
@@ -111,15 +111,15 @@ def _build(transformers: Any, config: Any, full: str, count: int | None) -> nn.M
         raise SeewhyError(_no_classifier(full, f"it is a {config.model_type} model")) from None
 
 
-def _trained(transformers: Any, place: str, full: str) -> nn.Module:
+def _trained(transformers: Any, location: str, full: str) -> nn.Module:
     auto = transformers.AutoModelForImageClassification
-    net, report = _read(auto, place, full, "weights", output_loading_info=True)
+    net, report = _read(auto, location, full, "weights", output_loading_info=True)
     missing = sorted(report["missing_keys"])
-    if missing:  # transformers would have filled them with random numbers
+    if missing:  # transformers has initialised them at random
         raise SeewhyError(
             _no_classifier(full, f"{len(missing)} tensors are missing, such as {missing[0]}")
         )
-    return net.float()  # whatever precision it was saved in
+    return net.float()  # in whatever precision it was saved
 
 
 def _no_classifier(full: str, why: str) -> str:
@@ -127,17 +127,17 @@ def _no_classifier(full: str, why: str) -> str:
 
 
 def _preprocessing(
-    transformers: Any, place: str, full: str
+    transformers: Any, location: str, full: str
 ) -> tuple[Preparation, tuple[float, ...], tuple[float, ...]]:
-    processor = _read(transformers.AutoImageProcessor, place, full, "image processor")
+    processor = _read(transformers.AutoImageProcessor, location, full, "image processor")
     mean, std = _normalisation(processor)
     try:
         preparation = _preparation(processor)
-    except SeewhyError:  # a crop without a resize, or padding
+    except SeewhyError:  # for a crop without a resize, or padding
         preparation = None
-    if preparation is None or not _same(processor, preparation, mean, std):
+    if preparation is None or not _agrees(processor, preparation, mean, std):
         raise SeewhyError(
-            f"{full} prepares pictures in a way that seewhy does not know "
+            f"{full} uses preprocessing that seewhy does not support "
             f"({type(processor).__name__}); wrap the network in seewhy.Model yourself"
         )
     return preparation, mean, std
@@ -149,7 +149,7 @@ def _preparation(processor: Any) -> Preparation:
     if not getattr(processor, "do_center_crop", False):
         crop = None
     ratio = getattr(processor, "crop_pct", None)
-    if ratio and isinstance(size, int):  # ConvNeXt: below 384 pixels resize more and crop
+    if ratio and isinstance(size, int):  # ConvNeXt: below 384 px, resize to more and crop
         crop, size = (size, size), int(size / ratio) if size < 384 else (size, size)
     if not getattr(processor, "do_resize", True):
         return Preparation()
@@ -171,7 +171,7 @@ def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def _normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std for pixels in [0, 1]; transformers rescales from 0 to 255 first."""
+    """Return mean and std for pixels in [0, 1]; transformers first rescales from 0 to 255."""
     rescaled = 255 * processor.rescale_factor if getattr(processor, "do_rescale", True) else 255
     shift = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
     mean, std = np.zeros(3), np.ones(3)
@@ -181,14 +181,14 @@ def _normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple((mean + shift) / rescaled), tuple(divisor / rescaled)
 
 
-def _same(
+def _agrees(
     processor: Any, preparation: Preparation, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> bool:
-    """Processors differ in ways no configuration names, so one smooth picture is tried."""
+    """Compare both on a smooth picture, because configurations do not show all differences."""
     y, x = np.mgrid[0:1:300j, 0:1:400j]
     smooth = (255 * np.stack([y, x, (x + y) / 2], -1)).astype("uint8")
-    wanted = processor(Image.fromarray(smooth), return_tensors="pt")["pixel_values"][0]
+    expected = processor(Image.fromarray(smooth), return_tensors="pt")["pixel_values"][0]
     pixels, _ = preparation(as_picture(smooth))
     centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
     normal, tolerance = (pixels - centre) / scale, 3 / 255 / scale.min()
-    return normal.shape == wanted.shape and bool((normal - wanted).abs().max() < tolerance)
+    return normal.shape == expected.shape and bool((normal - expected).abs().max() < tolerance)
