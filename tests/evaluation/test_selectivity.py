@@ -1,4 +1,4 @@
-"""Channel comparisons: which channels, under which methods, and how alike the maps are."""
+"""Channel selectivity: the choice of channels and methods, and the similarity of maps."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def test_of_equal_channels_the_first_counts():
 @pytest.mark.parametrize(
     ("network", "place", "expected"),
     [
-        ("batch_norm", "5", "2"),  # 3 and 4 lead to it channel by channel
+        ("batch_norm", "5", "2"),  # 3 and 4 keep channels separate
         ("batch_norm", "3", "2"),
         ("depthwise", "5", "4"),
         ("residual", "norm", "relu"),
@@ -153,7 +153,7 @@ def test_only_methods_that_cannot_be_asked(tmp_path: Path):
 
 
 def silent() -> nn.Module:
-    """Of four channels, two never rise above zero."""
+    """A network with four channels, two of which are always zero."""
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     )
@@ -240,7 +240,7 @@ def test_the_figure_names_everything(comparison: ChannelSelectivity, tmp_path: P
     for part in ("gradient", "deconvnet", "grad-cam", "reads 2", "rank correlation", "skipped cam"):
         assert part in said
     images = [axes for axes in drawn.axes if axes.images and axes.get_position().height > 0.02]
-    assert len(images) == 3 * (1 + 3 + 3 * 3), "of three pictures the picture and four rows of maps"
+    assert len(images) == 3 * (1 + 3 + 3 * 3), "three pictures, each with four rows of maps"
     comparison.save(tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as image:
         assert image.format == "PNG"

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers, from folders written by the test: no network needed."""
+"""Image classifiers of transformers, from folders that the tests write, without network access."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every source opens a model that computes what the untouched network computes."""
+"""Every source opens a model with the same outputs as the original network."""
 
 import json
 import os

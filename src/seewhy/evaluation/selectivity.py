@@ -194,7 +194,7 @@ def channel_selectivity(
 def ranked(
     maps: Float[Tensor, "pictures channels h w"], by: By, seed: int, first: int = 0
 ) -> tuple[Int[Tensor, "pictures 3"], Float[Tensor, "pictures 3"]]:
-    """Return the most active, a random and the least active channel per picture; their activity.
+    """Return the most active, a random and the least active channel, and their activity.
 
     The random channel differs from the other two; it is drawn from the seed and the picture's
     index, which is `first` for the first picture. Of equal channels, the first is chosen.

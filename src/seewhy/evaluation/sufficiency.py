@@ -29,7 +29,10 @@ from seewhy.support.settings import Settings
 from seewhy.targets.questions import hidden_of, questions
 from seewhy.targets.terms import TargetLike
 
-NO_CLASS = "sufficiency_curve() needs a target with the probability of a class"
+NO_CLASS = (
+    "sufficiency_curve() needs the probability of a class, not a raw score, a hidden unit or a "
+    "combination of terms"
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

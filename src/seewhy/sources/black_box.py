@@ -52,7 +52,7 @@ def black_box(
     wrapped = _as_function(function)
     label = name or getattr(function, "__name__", type(function).__name__)
     per_channel = isinstance(mean, Sequence | Tensor | np.ndarray)
-    means = mean if per_channel else [mean or 0.0] * channels  # Model counts channels by the means
+    means = mean if per_channel else [mean or 0.0] * channels  # Model infers the channels from it
     box = _BlackBox(wrapped, label)
     return _BlackBoxModel(
         box, mean=means, std=std, size=size, classes=classes, name=label, outputs="scores"

@@ -72,16 +72,16 @@ def compare(net: nn.Module, state: StateDict) -> Misfit:
     )
 
 
-def without_prefixes(state: StateDict, expected: Iterable[str]) -> StateDict:
-    """Remove the known prefixes from `state` whose removal makes more names match `expected`."""
-    expected = set(expected)
+def without_prefixes(state: StateDict, wanted: Iterable[str]) -> StateDict:
+    """Remove the known prefixes from `state` whose removal makes more names match `wanted`."""
+    wanted = set(wanted)
     best = state
     for prefix in PREFIXES:
         shorter = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
         if shorter.keys() == state.keys() or len(shorter) < len(state):
             continue  # no name has the prefix, or two names would become equal
-        candidate = without_prefixes(shorter, expected)  # prefixes may be nested: "module.model."
-        if len(expected & candidate.keys()) > len(expected & best.keys()):
+        candidate = without_prefixes(shorter, wanted)  # prefixes may be nested: "module.model."
+        if len(wanted & candidate.keys()) > len(wanted & best.keys()):
             best = candidate
     return best
 
