@@ -324,7 +324,7 @@ def test_each_object_has_its_map(box: list[int], label: int):
 
 
 def test_a_real_detector_goes_through():
-    """With random weights, the best detection in the unmodified picture has the detector's score."""
+    """With random weights, the best detection in the original picture has the detector's score."""
     from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
     with torch.random.fork_rng():
