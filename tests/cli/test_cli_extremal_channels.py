@@ -64,7 +64,7 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
     [
         ("--layer stagess", ["unknown layer 'stagess'", "did you mean stages"]),
         ("--layer head", ["head", "no rows and columns", "stages"]),
-        ("--layer stages:3", ["a whole layer"]),
+        ("--layer stages:3", ["a layer without channel"]),
         ("--shares 1.5", ["shares must be between 0 and 1", "1.5"]),
         ("--shares 0", ["shares must be between 0 and 1"]),
         ("--shares nan", ["shares must be between 0 and 1"]),
