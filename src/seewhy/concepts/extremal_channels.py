@@ -150,22 +150,26 @@ def extremal_channels(
     shares = checked_shares(shares)
     check(steps >= 1, f"extremal_channels() needs at least one step, not {steps}")
     check(len(batch) > 0, "no pictures to explain")
-    place = Address.parse(layer or opened.find_layer(batch.pixels))
-    if isinstance(target, MultiTarget) or place.channel is not None or place.position is not None:
+    address = Address.parse(layer or opened.find_layer(batch.pixels))
+    if (
+        isinstance(target, MultiTarget)
+        or address.channel is not None
+        or address.position is not None
+    ):
         raise SeewhyError(
             "extremal_channels() takes one target per picture, and a layer without channel or "
             "position"
         )
     settings = Settings(most=batch_size, precision=precision)
     report_search, report_step = _progress_reports(progress, steps * len(batch) * len(shares))
-    with _recorded_in_parts(opened, batch, place, target, settings) as (recordings, sizer):
-        masking = Masking(recordings, place)
+    with _recorded_in_parts(opened, batch, address, target, settings) as (recordings, sizer):
+        masking = Masking(recordings, address)
         maps = masking.maps().cpu()
         # Before the masks are learned, so that unreadable photographs raise an error early.
         exemplars = (
             exemplars_of(maps, batch, CROPS if together else 1)
             if photographs is None
-            else find_exemplars(opened, photographs, str(place), CROPS, settings, report_search)
+            else find_exemplars(opened, photographs, str(address), CROPS, settings, report_search)
         )
         masks = masking.learned(shares, together, steps, report_step)
         binary = torch.stack([best(masks[:, i], s) for i, s in enumerate(shares)], 1).float()
@@ -173,7 +177,7 @@ def extremal_channels(
         kept, predicted = masking.answers(binary)
         return ExtremalChannels(
             model=opened.name,
-            layer=str(place),
+            layer=str(address),
             shares=shares,
             masks=masks.cpu(),
             activity=maps.mean((2, 3)),
@@ -193,7 +197,7 @@ def extremal_channels(
 
 @contextmanager
 def _recorded_in_parts(
-    model: Model, batch: Batch, place: Address, target: TargetLike, settings: Settings
+    model: Model, batch: Batch, address: Address, target: TargetLike, settings: Settings
 ) -> Iterator[tuple[list[Recording], BatchSizer]]:
     """Record the pictures in order, in parts as large as memory allows."""
     (targets,) = questions(target, len(batch), model, batch.pixels)
@@ -201,7 +205,7 @@ def _recorded_in_parts(
     with ExitStack() as stack:
 
         def record(part: slice) -> Recording:
-            pixels, request = batch.pixels[part], Request(str(place), rules=None)
+            pixels, request = batch.pixels[part], Request(str(address), rules=None)
             recording = recorded(model, pixels, [request], MultiTarget((targets[part],)), settings)
             return stack.enter_context(recording)
 
@@ -215,14 +219,14 @@ class Masking:
     - `sizer`: decides how many masks share a forward pass.
     """
 
-    def __init__(self, recordings: Sequence[Recording], place: Address):
+    def __init__(self, recordings: Sequence[Recording], address: Address):
         first = recordings[0]
         assert first.layer_graph is not None
-        layer = first.layer_graph.layer(place.layer)
-        self._recordings, self._place = recordings, place
+        layer = first.layer_graph.layer(address.layer)
+        self._recordings, self._address = recordings, address
         self._sizes = [len(recording.pixels) for recording in recordings]
         self.maps()  # raises for a layer without rows and columns
-        self._call = first.layer_graph.call(place)
+        self._call = first.layer_graph.call(address)
         self.dimensions = len(layer.shape) + 1
         self.axis = _axis(layer, self.dimensions)
         self._channels = layer.channels
@@ -232,7 +236,7 @@ class Masking:
 
     def maps(self) -> Float[Tensor, "pictures channels h w"]:
         """Return the maps of the layer, without a mask."""
-        return torch.cat([recording.maps(str(self._place)) for recording in self._recordings])
+        return torch.cat([recording.maps(str(self._address)) for recording in self._recordings])
 
     def predicted(self) -> Int[Tensor, " pictures"]:
         """Return the predicted classes, without a mask."""
@@ -307,7 +311,7 @@ class Masking:
         def masked(activation: Tensor, call: int) -> Tensor | None:
             return activation * masks.view(shape).to(activation) if call == self._call else None
 
-        with hooked(recording.model.net, {self._place.layer: masked}):
+        with hooked(recording.model.net, {self._address.layer: masked}):
             outputs = recording.run(recording.pixels.detach()[rows])
         outputs = replace(outputs, logits=outputs.logits.to(self._wide))
         return recording.asked.rows(rows).probability(outputs), outputs.logits

@@ -104,8 +104,8 @@ def relevant_channels(
             "lrp-epsilon-plus"
         )
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
-    place = str(Address.parse(layer or opened.find_layer(batch.pixels)))
-    if isinstance(target, MultiTarget) or Address.parse(place).channel is not None:
+    address = str(Address.parse(layer or opened.find_layer(batch.pixels)))
+    if isinstance(target, MultiTarget) or Address.parse(address).channel is not None:
         raise SeewhyError(
             "relevant_channels() takes one target per picture, and a layer without channel"
         )
@@ -118,33 +118,33 @@ def relevant_channels(
 
     def run_part(part: slice) -> tuple[Tensor, Tensor, Tensor]:
         pixels = batch.pixels[part]
-        return _conditional(opened, pixels, chosen, place, count, targets[part], settings)
+        return _conditional(opened, pixels, chosen, address, count, targets[part], settings)
 
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=opened.device)
     parts = sizer.parts(len(batch), run_part, TooLarge(opened.name, *batch.pixels.shape[-2:]))
     relevance, channels, maps = (torch.cat(column) for column in zip(*parts, strict=True))
-    return ChannelRelevance(place, explanation, relevance, channels, maps)
+    return ChannelRelevance(address, explanation, relevance, channels, maps)
 
 
 def _conditional(
     model: Model,
     pixels: Tensor,
     method: Relevance,
-    place: str,
+    address: str,
     count: int,
     targets: list[Target],
     settings: Settings,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the channels' relevance, the most relevant channels, and a map through each."""
     rules = method.rules()
-    requests = [Request(place, rules), Request(INPUT, rules, (place,))]
+    requests = [Request(address, rules), Request(INPUT, rules, (address,))]
     with recorded(model, pixels, requests, MultiTarget((targets,)), settings) as recording:
-        at_layer, _ = recording.relevance(place, rules)
-        relevance = recording.maps(place, at_layer).sum((2, 3))
+        at_layer, _ = recording.relevance(address, rules)
+        relevance = recording.maps(address, at_layer).sum((2, 3))
         best = relevance.topk(min(count, relevance.shape[1])).indices
         maps = []
         for rank in best.T.tolist():
-            channels = tuple(f"{place}:{channel}" for channel in rank)
+            channels = tuple(f"{address}:{channel}" for channel in rank)
             at_input, _ = recording.relevance(INPUT, rules, (channels,))
             maps.append(at_input.float().sum(1))
         return relevance.cpu(), best.cpu(), torch.stack(maps, 1).cpu()

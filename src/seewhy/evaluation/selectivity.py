@@ -166,19 +166,19 @@ def channel_selectivity(
     settings = Settings(seed, precision, batch_size)
     opened = as_model(model)
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
-    place = Address.parse(layer or opened.find_layer(batch.pixels))
-    channels, activations, maps = _choose_channels(opened, batch.pixels, place, by, settings)
-    applicable, skipped = _applicable(chosen, opened, batch.pixels[:1], place)
+    address = Address.parse(layer or opened.find_layer(batch.pixels))
+    channels, activations, maps = _choose_channels(opened, batch.pixels, address, by, settings)
+    applicable, skipped = _applicable(chosen, opened, batch.pixels[:1], address)
     panel = Panel(())
     if applicable:
-        targets = [[f"{place}:{c}" for c in column] for column in channels.T.tolist()]
+        targets = [[f"{address}:{c}" for c in column] for column in channels.T.tolist()]
         panel = compare(
             opened, batch, applicable, each(*targets),
             seed=seed, precision=precision, batch_size=batch_size, progress=progress,
         )  # fmt: skip
     return ChannelSelectivity(
         model=opened.name,
-        layer=str(place),
+        layer=str(address),
         by=by,
         seed=seed,
         batch=batch,
@@ -211,8 +211,8 @@ def ranked(
     return channels, activity.gather(1, channels)
 
 
-def layer_before(model: Model, pixels: Tensor, place: Address) -> str:
-    """Return the deepest layer with rows and columns that lies on every path to `place`.
+def layer_before(model: Model, pixels: Tensor, address: Address) -> str:
+    """Return the deepest layer with rows and columns that lies on every path to `address`.
 
     A layer each of whose channels leads to one channel only, as before a ReLU or a batch
     normalisation, is ignored: its map would show the channel itself. Raises NotApplicable if there
@@ -220,25 +220,25 @@ def layer_before(model: Model, pixels: Tensor, place: Address) -> str:
     """
     layer_graph = model.layer_graph(pixels)
     order = list(layer_graph.layers)
-    for name in reversed(order[: order.index(place.layer)]):
+    for name in reversed(order[: order.index(address.layer)]):
         layer = layer_graph.layers[name]
-        if layer.grid and not layer.passive and _lies_on_every_path(model, pixels, name, place):
+        if layer.grid and not layer.passive and _lies_on_every_path(model, pixels, name, address):
             return name
     raise NotApplicable(
-        f"no layer with rows and columns lies before {place} on every path; name one "
+        f"no layer with rows and columns lies before {address} on every path; name one "
         "(layer=, or --layer)"
     )
 
 
-def _lies_on_every_path(model: Model, pixels: Tensor, name: str, place: Address) -> bool:
-    """Return whether `place` depends on the input only through the layer, on several channels.
+def _lies_on_every_path(model: Model, pixels: Tensor, name: str, address: Address) -> bool:
+    """Return whether `address` depends on the input only through the layer, on several channels.
 
     To find out, the graph is cut at the layer and the most active channel is differentiated.
     """
     layer_graph = model.layer_graph(pixels)
-    grids = layer_graph.layers[place.layer].grid, layer_graph.layers[name].grid
+    grids = layer_graph.layers[address.layer].grid, layer_graph.layers[name].grid
     assert grids[0] and grids[1]
-    calls = layer_graph.call(place), layer_graph.call(Address(name))
+    calls = layer_graph.call(address), layer_graph.call(Address(name))
     activations: dict[str, Tensor] = {}
 
     def cut(tensor: Tensor, call: int) -> Tensor | None:
@@ -249,12 +249,12 @@ def _lies_on_every_path(model: Model, pixels: Tensor, name: str, place: Address)
 
     def keep(tensor: Tensor, call: int) -> None:
         if call == calls[0]:
-            activations["place"] = tensor.clone()
+            activations["target"] = tensor.clone()
 
     pixels = pixels.detach().clone().requires_grad_()
-    with borrowed(model.net), hooked(model.net, {name: cut, place.layer: keep}):
+    with borrowed(model.net), hooked(model.net, {name: cut, address.layer: keep}):
         model.forward(pixels)
-        maps = grids[0].maps(activations["place"])[0]
+        maps = grids[0].maps(activations["target"])[0]
         score = maps[maps.amax((1, 2)).argmax()].sum()
         if not score.requires_grad:
             return False
@@ -270,23 +270,23 @@ def _count_channels(gradient: Float[Tensor, "1 channels h w"]) -> int:
 
 
 def _choose_channels(
-    model: Model, pixels: Tensor, place: Address, by: By, settings: Settings
+    model: Model, pixels: Tensor, address: Address, by: By, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the three channels of each picture, their activity and their maps, on the CPU."""
-    if place.channel is not None or place.position is not None:
+    if address.channel is not None or address.position is not None:
         raise SeewhyError(
-            f"the layer must not name a channel or position; write {place.layer}, not {place}"
+            f"the layer must not name a channel or position; write {address.layer}, not {address}"
         )
-    layer = model.layer_graph(pixels).layer(place.layer)
+    layer = model.layer_graph(pixels).layer(address.layer)
     if layer.grid is None or layer.channels < len(RANKS):
         raise SeewhyError(
-            f"the output of {place} has shape {layer.shape}; name a layer with rows, columns "
+            f"the output of {address} has shape {layer.shape}; name a layer with rows, columns "
             f"and at least {len(RANKS)} channels; {LISTED}"
         )
     grid = layer.grid
 
     def run_part(part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        maps = grid.maps(capture(model, pixels[part], [place])[str(place)]).float().cpu()
+        maps = grid.maps(capture(model, pixels[part], [address])[str(address)]).float().cpu()
         channels, activations = ranked(maps, by, settings.seed, first=part.start)
         return channels, activations, maps[torch.arange(len(maps))[:, None], channels]
 
@@ -297,21 +297,21 @@ def _choose_channels(
 
 
 def _applicable(
-    methods: Sequence[Method], model: Model, pixels: Tensor, place: Address
+    methods: Sequence[Method], model: Model, pixels: Tensor, address: Address
 ) -> tuple[list[Method], list[tuple[str, str]]]:
     """Return the methods that apply, with their layer set, and the others with the reason."""
     order = list(model.layer_graph(pixels).layers)
     applicable, skipped = [], []
     for method in methods:
-        address = method.parameters.get("layer")
+        read = method.parameters.get("layer")
         try:
-            if address is None and method.reads_layer:
-                address = layer_before(model, pixels, place)
-                method = as_method(method, layer=address)
-            layer = Address.parse(address).layer if address else None
-            if layer in order[order.index(place.layer) :]:
+            if read is None and method.reads_layer:
+                read = layer_before(model, pixels, address)
+                method = as_method(method, layer=read)
+            layer = Address.parse(read).layer if read else None
+            if layer in order[order.index(address.layer) :]:
                 raise NotApplicable(
-                    f"reads {address}, which does not come before {place}: its map would be the "
+                    f"reads {read}, which does not come before {address}: its map would be the "
                     "channel itself, or empty; name a shallower layer"
                 )
             applicable.append(method)
