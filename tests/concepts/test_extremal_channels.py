@@ -1,4 +1,4 @@
-"""Masks over channels: what they keep, and that the edits they hand out do just that."""
+"""Extremal channels: the probabilities they keep, and the edits that reproduce them."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def test_one_mask_for_all(found):
     values = data(together)
     assert values["mean"]["whole"] == pytest.approx(float(together.whole.mean()), rel=1e-4)
     drawn = texts(together.show())
-    assert "on average" in drawn and drawn.count("→") == 3, "each picture has a cell of its own"
+    assert "on average" in drawn and drawn.count("→") == 3, "each picture has its own cell"
 
 
 def test_one_mask_keeps_a_class_in_pictures_it_has_not_seen():
@@ -127,7 +127,7 @@ def test_channels_are_shown_in_photographs(found, tmp_path):
     assert [what for what, _ in told][:: len(told) - 1] == ["photographs", "extremal channels"]
     shares = [share for _, share in told]
     assert shares == sorted(shares) and shares[-1] == 1
-    # The best photograph of a channel is that in which its activation is highest.
+    # The best photograph of a channel is the one with its highest activation.
     channel = int(shown.ranked(0.1)[0, 0])
     pixels = model.prepare([p for p in sorted(tmp_path.glob("*.png")) if p.stem != "broken"])
     maps = seewhy.capture(model, pixels.pixels, ["stages.1"])["stages.1"][:, channel]
@@ -145,11 +145,11 @@ def test_channels_are_shown_in_photographs(found, tmp_path):
 
 @pytest.mark.parametrize(("row", "column"), [(0.5, 0.5), (0.02, 0.97), (0.7, 0.3)])
 def test_a_crop_is_centred_on_the_peak_and_cut_from_the_original(row: float, column: float):
-    """Also where the model sees a smaller picture, cut from the middle of a wide one."""
+    """The model's input is smaller than the original, and cropped from the middle of a wide one."""
     preparation = Preparation(size=(40, 40), resize=50)
     wide = torch.zeros(3, 200, 400)
-    seen = (20 + row * 160, 120 + column * 160)  # the model sees 160 of 200 rows
-    wide[:, int(seen[0]) - 3 : int(seen[0]) + 3, int(seen[1]) - 3 : int(seen[1]) + 3] = 1
+    peak = (20 + row * 160, 120 + column * 160)  # the model's input covers 160 of 200 rows
+    wide[:, int(peak[0]) - 3 : int(peak[0]) + 3, int(peak[1]) - 3 : int(peak[1]) + 3] = 1
     batch = prepare(wide, preparation)
     maps = batch.pixels[:, :1]
     exemplars = exemplars_of(maps, batch, 1)
@@ -218,7 +218,7 @@ def test_masks_of_a_half_precision_network_are_those_of_its_twin():
 
 
 class Small(nn.Module):
-    """Memory for so many pictures."""
+    """A module that runs out of memory above `most` pictures."""
 
     def __init__(self, most: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Concept-conditional relevance: ranks and conditional maps against separate explanations."""
+"""Concept relevance propagation: ranks and conditional maps against separate explanations."""
 
 import json
 
@@ -13,7 +13,7 @@ from seewhy.errors import SeewhyError, Unknown
 
 
 class Chain(nn.Module):
-    """Everything passes `middle`, so that its channels share out the whole relevance."""
+    """All paths lead through `middle`, so its channels receive all relevance."""
 
     def __init__(self):
         super().__init__()
@@ -72,7 +72,7 @@ def test_the_network_is_run_once_for_all_channels(model: seewhy.Model, pixels: T
     handle = model.net.register_forward_hook(lambda *_: calls.append(1))
     seewhy.relevant_channels(model, pixels, "middle", count=4)
     handle.remove()
-    assert len(calls) == 2  # the whole map, and all channels
+    assert len(calls) == 2  # the map through all channels, and the maps through single channels
 
 
 def test_files_and_words(model: seewhy.Model, pixels: Tensor, tmp_path):

@@ -1,4 +1,4 @@
-"""Channel comparisons: which channels, under which methods, and how alike the maps are."""
+"""Channel selectivity: the choice of channels and methods, and the similarity of maps."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def test_of_equal_channels_the_first_counts():
 @pytest.mark.parametrize(
     ("network", "place", "expected"),
     [
-        ("batch_norm", "5", "2"),  # 3 and 4 lead to it channel by channel
+        ("batch_norm", "5", "2"),  # 3 and 4 keep channels separate
         ("batch_norm", "3", "2"),
         ("depthwise", "5", "4"),
         ("residual", "norm", "relu"),
@@ -153,7 +153,7 @@ def test_only_methods_that_cannot_be_asked(tmp_path: Path):
 
 
 def silent() -> nn.Module:
-    """Of four channels, two never rise above zero."""
+    """A network with four channels, two of which are always zero."""
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     )
@@ -171,7 +171,7 @@ def test_channels_that_are_silent(tmp_path: Path):
     assert found["gradient"].similarity.overlap[:, 1].isnan().all()
     drawn = figure(found)
     said = "\n".join(text.get_text() for axes in drawn.axes for text in axes.texts)
-    assert "the channel is silent here" in said and "a map is empty" in said
+    assert "the channel is inactive here" in said and "a map is empty" in said
     data = json.loads(found.save(tmp_path / "c.json").read_text())
     assert data["methods"][0]["rank_correlation"]["least active"] == [None, None]
     nothing = Similarity(torch.full((2, 2), torch.nan), torch.full((2, 2), torch.nan))
@@ -185,7 +185,7 @@ def test_what_nothing_can_be_said_about_is_said(comparison: ChannelSelectivity):
     empty = dataclasses.replace(comparison.findings[0], similarity=nothing)
     assert empty.verdict == "nothing to compare: the maps of the other channels are empty"
     all_empty = dataclasses.replace(comparison, findings=(empty,), similarity=nothing)
-    assert "nothing to compare: the other channels are silent" in all_empty.summary()
+    assert "nothing to compare: the other channels are inactive" in all_empty.summary()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_the_figure_names_everything(comparison: ChannelSelectivity, tmp_path: P
     for part in ("gradient", "deconvnet", "grad-cam", "reads 2", "rank correlation", "skipped cam"):
         assert part in said
     images = [axes for axes in drawn.axes if axes.images and axes.get_position().height > 0.02]
-    assert len(images) == 3 * (1 + 3 + 3 * 3), "of three pictures the picture and four rows of maps"
+    assert len(images) == 3 * (1 + 3 + 3 * 3), "three pictures, each with four rows of maps"
     comparison.save(tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as image:
         assert image.format == "PNG"

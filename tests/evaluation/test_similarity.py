@@ -1,4 +1,4 @@
-"""Likeness of maps against scipy and by hand."""
+"""Similarity of maps, compared with scipy and with worked examples."""
 
 import math
 
@@ -49,11 +49,11 @@ def test_the_strongest_places_in_common():
 
 
 def test_places_without_evidence_are_not_among_the_strongest():
-    """Two maps of one place each: the zeros around it are nothing they have in common."""
+    """Two maps with one positive pixel each: shared zeros do not count as overlap."""
     one, other = torch.zeros(10, 10), torch.zeros(10, 10)
     one[0, 0] = other[5, 5] = 1.0
     assert top_overlap(one, other) == 0
     other[0, 0] = 2.0
-    assert top_overlap(one, other) == 1 / 2, "of the larger set"
+    assert top_overlap(one, other) == 1 / 2, "relative to the larger set"
     assert math.isnan(top_overlap(one, torch.zeros(10, 10)))
     assert math.isnan(top_overlap(-one, -other))

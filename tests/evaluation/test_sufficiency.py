@@ -1,4 +1,4 @@
-"""How much of a picture is enough: the curve beside a plain loop, its figure, its numbers."""
+"""Sufficiency curves: compared with a plain loop, as a figure, as text and as JSON."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def explained() -> tuple[seewhy.Model, seewhy.Explanation]:
 
 @pytest.fixture
 def curve() -> seewhy.SufficiencyCurve:
-    """Numbers that are made up: two pictures, three areas."""
+    """A curve with made-up numbers: two pictures, three areas."""
     pixels = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
     return seewhy.SufficiencyCurve(
         model="net",

@@ -29,7 +29,7 @@ def classifier() -> tuple[seewhy.Model, Callable[[Tensor], Tensor]]:
     return model, lambda pixels: model(pixels).detach()
 
 
-# What works
+# Supported methods
 
 
 @pytest.mark.parametrize("method", WORK)
@@ -68,7 +68,7 @@ def test_one_score_a_picture_is_enough():
 
 
 def test_scores_are_taken_as_they_are():
-    """A score that is a probability already gets no softmax."""
+    """Scores may already be probabilities, so no softmax is applied."""
     _, function = classifier()
     box = seewhy.black_box(lambda pixels: 100 * function(pixels))
     found = seewhy.explain(box, PIXELS, "occlusion", 1, score="probability")
@@ -115,7 +115,7 @@ def test_grey_pictures():
 
 
 def test_a_torch_network_inside_is_no_ones_affair(unchanged: Callable):
-    """Neither rules nor hooks reach into it."""
+    """Rules and hooks do not affect a network inside the function."""
     case = NETWORKS["in_place_relu"]
     net = case.build()
 
@@ -129,7 +129,7 @@ def test_a_torch_network_inside_is_no_ones_affair(unchanged: Callable):
     assert not len(panel)
 
 
-# What does not
+# Errors
 
 
 @pytest.mark.parametrize("method", [m for m in seewhy.methods() if m not in WORK])
@@ -224,7 +224,7 @@ SIDE = 48
 
 
 def squares(pixels: Tensor) -> list[dict[str, Tensor]]:
-    """Finds a red and a green square: the box of what is bright, as certain as it is bright."""
+    """Detect a red and a green square: the box of bright pixels, with brightness as objectness."""
     found = []
     for picture in pixels:
         boxes, probabilities, objectness = [], [], []
@@ -262,12 +262,12 @@ def test_the_score_is_the_best_similarity():
         (GREEN, 1, cosine * 0.95),
         (GREEN, [0.1, 0.9], 0.95),
         (RED, [0.9, 0.1], 0.95),
-        ([4, 6, 16, 30], 0, cosine * 0.95 * 12 / 24),  # half of it
-        ([40, 2, 46, 8], 0, 0.0),  # elsewhere
+        ([4, 6, 16, 30], 0, cosine * 0.95 * 12 / 24),  # twice the height
+        ([40, 2, 46, 8], 0, 0.0),  # no overlap
     ]:
         score = seewhy.detection_score(squares, box, label)
         torch.testing.assert_close(score(pixels), torch.tensor([expected]), rtol=1e-5, atol=1e-6)
-    # The red square as a green one: the classes are hardly alike.
+    # The red square as a green one: the class similarity is low.
     red_as_green = seewhy.detection_score(squares, RED, [0.1, 0.9])(pixels)
     assert float(red_as_green) == pytest.approx(0.95 * 0.18 / 0.82)
     nothing = seewhy.detection_score(squares, RED, 0)(torch.zeros(2, 3, SIDE, SIDE))
@@ -308,7 +308,7 @@ def test_a_class_is_any_kind_of_whole_number(as_: Callable):
 
 @pytest.mark.parametrize(("box", "label"), [(RED, 0), (GREEN, 1)])
 def test_each_object_has_its_map(box: list[int], label: int):
-    """What D-RISE and occlusion find is the object that is asked about, not the other."""
+    """D-RISE and occlusion highlight the target object, not the other one."""
     pixels = two_squares()[None]
     model = seewhy.black_box(seewhy.detection_score(squares, box, label))
     left, top, right, bottom = box
@@ -324,7 +324,7 @@ def test_each_object_has_its_map(box: list[int], label: int):
 
 
 def test_a_real_detector_goes_through():
-    """With random weights: its best find in the picture as it is has its score, covered less."""
+    """With random weights, the best detection in the original picture has the detector's score."""
     from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
     with torch.random.fork_rng():

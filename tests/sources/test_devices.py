@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Finding devices by name."""
 
 import pytest
 import torch

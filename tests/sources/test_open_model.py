@@ -1,4 +1,4 @@
-"""Every source opens a model that computes what the untouched network computes."""
+"""Every source opens a model with the same outputs as the original network."""
 
 import json
 import os
@@ -322,7 +322,7 @@ class TestOwn:
         assert says in one_line(error)
 
     def test_random_weights_make_no_sense(self):
-        with pytest.raises(SeewhyError, match="makes its own weights"):
+        with pytest.raises(SeewhyError, match="creates its own weights"):
             open_model("mine_for_seewhy:make", "random")
 
 

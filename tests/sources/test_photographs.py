@@ -1,4 +1,4 @@
-"""Photographs are there without a download, and a real network knows what they show."""
+"""Photographs are available without a download, and a real network recognises them."""
 
 import sys
 from importlib.metadata import files

@@ -1,4 +1,4 @@
-"""Weights from files: read without running code, fitted without a surprise."""
+"""Weights from files: read without running code, and checked against the network."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ def squeezenet(classes: int = 1000) -> nn.Module:
 
 
 def refused(file, name: str = NAME, **options) -> str:
-    """The message, which is one line and names the file."""
+    """Return the error message, which must be one line and name the file."""
     with pytest.raises(SeewhyError) as error:
         open_model(name, file, **options)
     text = str(error.value)
@@ -61,7 +61,7 @@ def test_the_content_decides_not_the_suffix(tmp_path, state):
 
 def test_a_safetensors_header_of_any_length_is_recognised(tmp_path):
     starts = set()
-    for length in range(0, 260, 8):  # one of these makes the first byte that of a pickle, 0x80
+    for length in range(0, 260, 8):  # with one of these, the first byte is that of a pickle, 0x80
         file = tmp_path / "padded.safetensors"
         save_file({"weight": torch.ones(3)}, file, metadata={"note": "x" * length})
         starts.add(file.read_bytes()[:1])
@@ -196,7 +196,7 @@ def test_quantised_weights_are_refused(tmp_path, state):
 
 
 class RunsCode:
-    """Unpickling this creates a file."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, path: str):
         self.path = path
@@ -222,7 +222,7 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, how):
 def test_a_whole_pickled_network_names_its_class(tmp_path):
     torch.save(squeezenet(3), tmp_path / "whole.pt")
     text = refused(tmp_path / "whole.pt")
-    assert "would run code (it asks for torchvision.models.squeezenet.SqueezeNet)" in text
+    assert "would run code (it imports torchvision.models.squeezenet.SqueezeNet)" in text
 
 
 def test_torchscript_is_refused(tmp_path):

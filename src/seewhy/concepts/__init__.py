@@ -1,1 +1,1 @@
-"""Channels inside a network: which of them an answer depends on, and which of them suffice."""
+"""Channels of hidden layers: which ones a prediction depends on, and which ones suffice."""

@@ -1,16 +1,17 @@
-"""Through which channels does the evidence flow, and what does each of them see in the picture?
+"""Which channels does a prediction depend on, and where in the picture does each of them respond?
 
-Concept-conditional relevance (CRP): the relevance of a layer's channels says which of them the
-decision draws on; pulled back through one channel alone, it says where in the picture that
-channel finds what it stands for. Reduan Achtibat et al.: From Attribution Maps to
+Concept relevance propagation (CRP): the relevance of a layer's channels shows which of them the
+prediction depends on; relevance propagated to the input through one channel alone shows where that
+channel finds its evidence. Reduan Achtibat et al.: From Attribution Maps to
 Human-Understandable Explanations through Concept Relevance Propagation, 2023, arXiv 2206.03208.
 
-    found = seewhy.relevant_channels(model, "dog.jpg", layer="layer3")
-    found.top(3)                     # [[("layer3:17", 0.21), ...]]
-    found.save("concepts.png")
+    result = seewhy.relevant_channels(model, "dog.jpg", layer="layer3")
+    result.top(3)                    # [[("layer3:17", 0.21), ...]]
+    result.save("concepts.png")
 
-Shares are of the layer's whole relevance, which is the score less what biases above it kept. It
-misleads where a network spreads a concept over many channels, or puts several into one.
+Shares are relative to the layer's absolute relevance. The relevance adds up to the score less what
+the biases above the layer absorb. The result is misleading if the network spreads a concept over
+many channels, or represents several in one.
 """
 
 from dataclasses import dataclass
@@ -38,12 +39,12 @@ from seewhy.targets.terms import MultiTarget, Target, TargetLike
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ChannelRelevance(Result):
-    """The channels of one layer that a decision draws on, and what each of them sees.
+    """The channels of one layer that a prediction depends on, with a map through each of them.
 
-    - `explanation`: the method's map with all channels.
-    - `relevance`: of each channel of the layer, per picture; in the unit of the score.
-    - `channels`: the most relevant ones, most relevant first.
-    - `maps`: relevance of the pixels through each of those alone.
+    - `explanation`: the method's map through all channels.
+    - `relevance`: the relevance of each channel of the layer, in the unit of the score.
+    - `channels`: the indices of the most relevant channels, most relevant first.
+    - `maps`: the relevance of the pixels through each of those channels alone.
     """
 
     layer: str
@@ -57,19 +58,19 @@ class ChannelRelevance(Result):
 
     @property
     def shares(self) -> Float[Tensor, "pictures count"]:
-        """What the chosen channels have of the layer's relevance, as shares of its absolute sum."""
+        """The relevance of `channels`, divided by the sum of the layer's absolute relevance."""
         total = self.relevance.abs().sum(1, keepdim=True).clamp_min(1e-12)
         return self.relevance.gather(1, self.channels) / total
 
     def top(self, count: int | None = None) -> list[list[tuple[str, float]]]:
-        """Per picture, (address, share) of the most relevant channels."""
+        """Return (address, share) of the most relevant channels, for each picture."""
         return [
             [(self.address(c), float(s)) for c, s in zip(row, share, strict=True)][:count]
             for row, share in zip(self.channels.tolist(), self.shares.tolist(), strict=True)
         ]
 
     def address(self, channel: int) -> str:
-        """The channel as an address, to be used as a target or in `through`."""
+        """Return the address of a channel, for use as a target or in `through`."""
         return str(Address.parse(f"{self.layer}:{channel}"))
 
 
@@ -85,63 +86,65 @@ def relevant_channels(
     batch_size: int | None = None,
     progress: Report | None = None,
 ) -> ChannelRelevance:
-    """The channels of a layer that the answer draws on most, and their conditional maps.
+    """Find the most relevant channels of a layer, with a conditional map for each.
 
-    - `layer`: whose channels; None: the deepest with rows and columns. With `#call` one call.
-    - `method`: one of the LRP methods. - `count`: how many channels.
+    - `layer`: the layer with the channels; None: the deepest with rows and columns. `#call`
+      selects one of several calls.
+    - `method`: one of the LRP methods. - `count`: the number of channels.
 
-    All pictures' conditional maps of one rank come from one backward. The other parameters are
-    those of `explain`. Raises SeewhyError for a layer without rows and columns, NotApplicable
-    where the method has no meaning for the model.
+    One backward pass computes the conditional maps of one rank for all pictures. The other
+    parameters are those of `explain`. Raises SeewhyError for a layer without rows and columns,
+    NotApplicable if the method does not apply to the model.
     """
     opened, chosen = as_model(model), as_method(method)
-    check(count >= 1, f"relevant_channels() shows at least one channel, not {count}")
+    check(count >= 1, f"relevant_channels() needs at least one channel, not {count}")
     if not isinstance(chosen, Relevance) or chosen.layer or chosen.through:
         raise SeewhyError(
-            "relevant_channels() needs an LRP method that reads the pixels, such as "
+            "relevant_channels() needs an LRP method without layer and through, such as "
             "lrp-epsilon-plus"
         )
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
-    place = str(Address.parse(layer or opened.find_layer(batch.pixels)))
-    if isinstance(target, MultiTarget) or Address.parse(place).channel is not None:
+    address = str(Address.parse(layer or opened.find_layer(batch.pixels)))
+    if isinstance(target, MultiTarget) or Address.parse(address).channel is not None:
         raise SeewhyError(
-            "relevant_channels() takes one target for each picture, and a whole layer"
+            "relevant_channels() takes one target per picture, and a layer without channel"
         )
-    whole = explain(
+    explanation = explain(
         opened, batch, chosen, target,
         precision=precision, batch_size=batch_size, progress=progress,
     )  # fmt: skip
-    (asked,) = questions(target, len(batch), opened, batch.pixels)
+    (targets,) = questions(target, len(batch), opened, batch.pixels)
     settings = Settings(precision=precision, most=batch_size)
 
-    def of_some(some: slice) -> tuple[Tensor, Tensor, Tensor]:
-        return _conditional(opened, batch.pixels[some], chosen, place, count, asked[some], settings)
+    def run_part(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        pixels = batch.pixels[part]
+        return _conditional(opened, pixels, chosen, address, count, targets[part], settings)
 
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=opened.device)
-    parts = sizer.parts(len(batch), of_some, TooLarge(opened.name, *batch.pixels.shape[-2:]))
+    parts = sizer.parts(len(batch), run_part, TooLarge(opened.name, *batch.pixels.shape[-2:]))
     relevance, channels, maps = (torch.cat(column) for column in zip(*parts, strict=True))
-    return ChannelRelevance(place, whole, relevance, channels, maps)
+    return ChannelRelevance(address, explanation, relevance, channels, maps)
 
 
 def _conditional(
     model: Model,
     pixels: Tensor,
     method: Relevance,
-    place: str,
+    address: str,
     count: int,
-    asked: list[Target],
+    targets: list[Target],
     settings: Settings,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Relevance of the channels, the most relevant ones, and a map through each of those."""
+    """Return the channels' relevance, the most relevant channels, and a map through each."""
     rules = method.rules()
-    requests = [Request(place, rules), Request(INPUT, rules, (place,))]
-    with recorded(model, pixels, requests, MultiTarget((asked,)), settings) as recording:
-        at_layer, _ = recording.relevance(place, rules)
-        relevance = recording.maps(place, at_layer).sum((2, 3))
+    requests = [Request(address, rules), Request(INPUT, rules, (address,))]
+    with recorded(model, pixels, requests, MultiTarget((targets,)), settings) as recording:
+        at_layer, _ = recording.relevance(address, rules)
+        relevance = recording.maps(address, at_layer).sum((2, 3))
         best = relevance.topk(min(count, relevance.shape[1])).indices
         maps = []
         for rank in best.T.tolist():
-            channels = tuple(f"{place}:{channel}" for channel in rank)
-            through, _ = recording.relevance(INPUT, rules, (channels,))
-            maps.append(through.float().sum(1))
+            channels = tuple(f"{address}:{channel}" for channel in rank)
+            at_input, _ = recording.relevance(INPUT, rules, (channels,))
+            maps.append(at_input.float().sum(1))
         return relevance.cpu(), best.cpu(), torch.stack(maps, 1).cpu()

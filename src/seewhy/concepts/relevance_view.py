@@ -1,4 +1,4 @@
-"""The channels that a decision draws on, as a figure, as numbers for other programs, in words."""
+"""Channel relevance as a figure, as JSON data and as text."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -22,54 +22,55 @@ from seewhy.show.text import percent, picture_name
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_ABREAST = 5  # channels beside one picture and its whole map, before they wrap
-WIDE = 46  # letters in a column
+MAX_PER_ROW = 5  # channels beside a picture and its map, before they wrap
+WIDE = 46  # characters per column
 
 
-def text(found: ChannelRelevance) -> str:
-    """The layer, and a line a picture with its most relevant channels and their shares."""
-    explanation = found.explanation
-    lines = [f"layer     {found.layer} of {explanation.provenance.model}, by {explanation.method}"]
-    rows = zip(explanation.batch.pictures, explanation.target_names, found.top(), strict=True)
+def text(result: ChannelRelevance) -> str:
+    """Describe the layer and, on one line per picture, its most relevant channels and shares."""
+    explanation = result.explanation
+    lines = [f"layer     {result.layer} of {explanation.provenance.model}, by {explanation.method}"]
+    rows = zip(explanation.batch.pictures, explanation.target_names, result.top(), strict=True)
     for picture, target, channels in rows:
         shares = ", ".join(f"{address} {percent(share)}" for address, share in channels)
         lines.append(f"{picture_name(picture)}: {target}: {shares}")
     return "\n".join(lines)
 
 
-def figure(found: ChannelRelevance) -> "Figure":
-    """A matplotlib figure: the picture, the map with all channels, and one through each channel."""
-    count = found.channels.shape[1]
-    per_row = min(count, MOST_ABREAST)
-    lines_each = -(-count // per_row)
-    height, width = found.maps.shape[-2:]
+def figure(result: ChannelRelevance) -> "Figure":
+    """Draw each picture, its map through all channels, and one map per channel."""
+    count = result.channels.shape[1]
+    per_row = min(count, MAX_PER_ROW)
+    lines_per_picture = -(-count // per_row)
+    height, width = result.maps.shape[-2:]
     caption = textwrap.wrap(
-        f"{found.explanation.provenance.model}; {found.explanation.method}; shares of the "
-        f"relevance of {found.layer}, positive and negative counted alike",
+        f"{result.explanation.provenance.model}; {result.explanation.method}; shares of the "
+        f"absolute relevance of {result.layer}",
         WIDE * (2 + per_row),
     )
-    headers = [HEADER] * (len(found) * lines_each)
+    headers = [HEADER] * (len(result) * lines_per_picture)
     grid = FigureGrid(2 + per_row, headers, IMAGE_WIDTH * height / width, len(caption))
-    for picture in range(len(found)):
-        _draw_picture(grid, found, picture, picture * lines_each)
-        for rank, (address, share) in enumerate(found.top()[picture]):
+    for picture in range(len(result)):
+        first = picture * lines_per_picture
+        _draw_picture(grid, result, picture, first)
+        for rank, (address, share) in enumerate(result.top()[picture]):
             line, column = divmod(rank, per_row)
             drawing = draw_over(
-                found.explanation.batch.pixels[picture].detach().cpu(),
-                found.maps[picture, rank],
+                result.explanation.batch.pixels[picture].detach().cpu(),
+                result.maps[picture, rank],
                 True,
-                display_sigma(found.explanation),
+                display_sigma(result.explanation),
             )
             small = f"{percent(share)} of the relevance"
-            draw_map(grid, drawing, True, picture * lines_each + line, 2 + column, address, small)
+            draw_map(grid, drawing, True, first + line, 2 + column, address, small)
     grid.write_caption(caption)
     return grid.figure
 
 
-def data(found: ChannelRelevance) -> dict[str, Any]:
-    """The channels and their shares, valid as JSON."""
-    explanation = found.explanation
-    rows = zip(explanation.batch.pictures, explanation.target_names, found.top(), strict=True)
+def data(result: ChannelRelevance) -> dict[str, Any]:
+    """Return the channels and their shares as JSON data."""
+    explanation = result.explanation
+    rows = zip(explanation.batch.pictures, explanation.target_names, result.top(), strict=True)
     pictures = [
         {
             "source": picture.source,
@@ -80,7 +81,7 @@ def data(found: ChannelRelevance) -> dict[str, Any]:
     ]
     values = {
         "model": explanation.provenance.model,
-        "layer": found.layer,
+        "layer": result.layer,
         "method": explanation.method,
         "parameters": explanation.provenance.parameters,
         "pictures": pictures,
@@ -88,8 +89,8 @@ def data(found: ChannelRelevance) -> dict[str, Any]:
     return jsonable(values)
 
 
-def _draw_picture(grid: FigureGrid, found: ChannelRelevance, picture: int, line: int) -> None:
-    explanation = found.explanation
+def _draw_picture(grid: FigureGrid, result: ChannelRelevance, picture: int, line: int) -> None:
+    explanation = result.explanation
     axes = grid.image(rgb(explanation.batch.pixels[picture].detach().cpu()), line, 0)
     write_title(axes, explanation.target_names[picture], "explained")
     write_below(axes, clip(picture_name(explanation.batch.pictures[picture]), WIDE))

@@ -1,1 +1,1 @@
-"""Measurements of explanations: selectivity, sufficiency, similarity."""
+"""Evaluate explanations: selectivity, sufficiency and similarity."""

@@ -1,16 +1,16 @@
-"""Does a method show what one channel responds to, or the same picture for all of them?
+"""Are a method's maps specific to a channel, or nearly the same for all channels?
 
-In one layer and for each picture, three channels are explained by each method: the most active,
-a random one, and the least active. A method whose maps for the three are alike does not show
-what the channel responds to, however crisp its maps are. That is how Aravindh Mahendran and
-Andrea Vedaldi found deconvnets to be hardly selective (Salient Deconvolutional Networks, 2016).
+For each picture, each method explains three channels of one layer: the most active, a random one,
+and the least active. If the three maps are similar, the method does not show what the channel
+responds to, however crisp its maps are. In this way Aravindh Mahendran and Andrea Vedaldi found
+that deconvnets are hardly selective (Salient Deconvolutional Networks, 2016).
 
     seewhy.channel_selectivity(model, "dog.jpg", layer="layer3").save("channels.png")
 
-A channel's score is the sum over its rows and columns. Alike is measured by Spearman's rank
-correlation of the maps and by the places that their strongest 5 % have in common. Two maps of
-one picture share its edges, so a correlation above zero is no fault; and maps that differ prove
-nothing by themselves, since noise differs too. Read the methods against each other.
+The score of a channel is the sum over its rows and columns. Similarity is measured by Spearman's
+rank correlation of the maps and by the overlap of their strongest 5 %. Two maps of one picture
+share its edges, so a correlation above zero is not a fault; and different maps prove nothing on
+their own, since noise differs too. Compare the methods with each other.
 """
 
 import math
@@ -39,9 +39,9 @@ from seewhy.support.settings import Settings
 from seewhy.targets.terms import each
 
 METHODS = ("gradient", "input-x-gradient", "guided-backprop", "deconvnet", "grad-cam")
-RANKS = ("most active", "random", "least active")  # the channels, in the order of all results
+RANKS = ("most active", "random", "least active")  # the order of the channels in all results
 
-# Mean rank correlations from which a method is called what it is called.
+# Mean rank correlations from which a method is called "not specific" or "partly specific".
 UNSPECIFIC, PARTLY = 0.7, 0.4
 
 By = Literal["max", "mean"]
@@ -49,23 +49,23 @@ By = Literal["max", "mean"]
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """How alike the maps of two channels are, per picture; NaN where one holds nothing.
+    """The similarity of the maps of two channels, per picture; NaN if one of them is empty.
 
     The first column compares the most active channel with the random one, the second with the
-    least active one. `correlation` is Spearman's, in [-1, 1]; `overlap` the share that the
-    strongest 5 % of places have in common.
+    least active one. `correlation` is Spearman's rank correlation, in [-1, 1]; `overlap` is the
+    share of the strongest 5 % of positions that both maps have in common.
     """
 
     correlation: Float[Tensor, "pictures 2"]
     overlap: Float[Tensor, "pictures 2"]
 
     def mean(self, picture: int | slice = slice(None)) -> float:
-        """The rank correlation of all pairs that can be compared, or a picture's; NaN if none."""
+        """Return the mean rank correlation of all pairs, or a picture's; empty maps are ignored."""
         return float(self.correlation[picture].nanmean())
 
 
 def degree(correlation: float) -> str:
-    """What a method is called whose maps of different channels correlate so much."""
+    """Describe how specific maps are, given the rank correlation between channels."""
     if math.isnan(correlation):
         return "nothing to compare"
     return (
@@ -77,7 +77,7 @@ def degree(correlation: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What one method says about the three channels, in the order of `RANKS`."""
+    """The explanations of the three channels by one method, in the order of `RANKS`."""
 
     explanations: tuple[Explanation, Explanation, Explanation]
     similarity: Similarity
@@ -89,7 +89,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """One line on how specific to the channel the maps are."""
+        """A one-line description of how specific to the channel the maps are."""
         mean = self.similarity.mean()
         if math.isnan(mean):
             return f"{degree(mean)}: the maps of the other channels are empty"
@@ -98,12 +98,12 @@ class Finding:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ChannelSelectivity(Result):
-    """What several methods say about three channels of one layer.
+    """Explanations of three channels of one layer by several methods, and their similarity.
 
-    - `channels`, `activations`: which channels of each picture, in the order of `RANKS`, and how
-      active they are, `by` their largest or mean value. - `maps`: the activations themselves,
-      and `similarity` how alike they are: no method can tell channels apart better.
-    - `findings`: one a method. - `skipped`: methods that cannot be asked, with the reason.
+    - `channels`, `activations`: the channels for each picture, in the order of `RANKS`, and their
+      largest or mean activation, as `by` says. - `maps`: the activations themselves, and
+      `similarity` how similar they are: the reference for the methods.
+    - `findings`: one per method. - `skipped`: methods that do not apply, with the reason.
     """
 
     model: str
@@ -125,7 +125,7 @@ class ChannelSelectivity(Result):
         return iter(self.findings)
 
     def __getitem__(self, method: str) -> Finding:
-        """What this method says; raises Unknown with the nearest names."""
+        """Return the finding of a method; raises Unknown with the closest names."""
         for finding in self.findings:
             if finding.method == method:
                 return finding
@@ -149,13 +149,14 @@ def channel_selectivity(
 ) -> ChannelSelectivity:
     """Explain the most active, a random and the least active channel of a layer.
 
-    - `layer`: whose channels; None: the deepest with rows and columns. With `#call` one call.
-    - `by`: what makes a channel active: the "max" or "mean" over its places.
-    - `seed`: of the random channels; the n-th picture's is drawn from (seed, n).
+    - `layer`: the layer with the channels; None: the deepest with rows and columns. `#call`
+      selects one of several calls.
+    - `by`: whether a channel's activity is the "max" or the "mean" over its positions.
+    - `seed`: seed of the random channels; the n-th picture's channel is drawn from (seed, n).
 
-    Methods that read a layer read the deepest one before it through which alone it can be
-    reached. One that is told to read this or a deeper layer is in `skipped` with the reason, and
-    so is one that explains classes only. The other parameters are those of `compare`.
+    Methods that read a layer read the deepest earlier layer that lies on every path to this one.
+    Methods set to read this or a deeper layer, and methods that explain only classes, are in
+    `skipped` with the reason. The other parameters are those of `compare`.
 
     Raises SeewhyError for a layer without rows and columns or with fewer than three channels.
     """
@@ -165,19 +166,19 @@ def channel_selectivity(
     settings = Settings(seed, precision, batch_size)
     opened = as_model(model)
     batch = pictures if isinstance(pictures, Batch) else opened.prepare(pictures)
-    place = Address.parse(layer or opened.find_layer(batch.pixels))
-    channels, activations, maps = _chosen(opened, batch.pixels, place, by, settings)
-    able, skipped = _able(chosen, opened, batch.pixels[:1], place)
+    address = Address.parse(layer or opened.find_layer(batch.pixels))
+    channels, activations, maps = _choose_channels(opened, batch.pixels, address, by, settings)
+    applicable, skipped = _applicable(chosen, opened, batch.pixels[:1], address)
     panel = Panel(())
-    if able:
-        questions = [[f"{place}:{c}" for c in column] for column in channels.T.tolist()]
+    if applicable:
+        targets = [[f"{address}:{c}" for c in column] for column in channels.T.tolist()]
         panel = compare(
-            opened, batch, able, each(*questions),
+            opened, batch, applicable, each(*targets),
             seed=seed, precision=precision, batch_size=batch_size, progress=progress,
         )  # fmt: skip
     return ChannelSelectivity(
         model=opened.name,
-        layer=str(place),
+        layer=str(address),
         by=by,
         seed=seed,
         batch=batch,
@@ -193,10 +194,10 @@ def channel_selectivity(
 def ranked(
     maps: Float[Tensor, "pictures channels h w"], by: By, seed: int, first: int = 0
 ) -> tuple[Int[Tensor, "pictures 3"], Float[Tensor, "pictures 3"]]:
-    """The most active, a random and the least active channel of each picture; how active each is.
+    """Return the most active, a random and the least active channel, and their activity.
 
-    The random one is neither of the others; it is drawn from the seed and the picture's number,
-    `first` for the first one. Of equal channels the first counts.
+    The random channel differs from the other two; it is drawn from the seed and the picture's
+    index, which is `first` for the first picture. Of equal channels, the first is chosen.
     """
     activity = maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
     best = activity.sort(dim=1, descending=True, stable=True).indices[:, 0]
@@ -210,108 +211,113 @@ def ranked(
     return channels, activity.gather(1, channels)
 
 
-def layer_before(model: Model, pixels: Tensor, place: Address) -> str:
-    """The deepest layer with rows and columns through which alone the layer at `place` is reached.
+def layer_before(model: Model, pixels: Tensor, address: Address) -> str:
+    """Return the deepest layer with rows and columns that lies on every path to `address`.
 
-    A layer whose channels go into one channel each, as those before a rectifier or a batch
-    normalisation do, does not count: it would show the channel itself. Raises NotApplicable
-    where there is none.
+    A layer each of whose channels leads to one channel only, as before a ReLU or a batch
+    normalisation, is ignored: its map would show the channel itself. Raises NotApplicable if there
+    is no such layer.
     """
     layer_graph = model.layer_graph(pixels)
     order = list(layer_graph.layers)
-    for name in reversed(order[: order.index(place.layer)]):
+    for name in reversed(order[: order.index(address.layer)]):
         layer = layer_graph.layers[name]
-        if layer.grid and not layer.passive and _leads_to(model, pixels, name, place):
+        if layer.grid and not layer.passive and _lies_on_every_path(model, pixels, name, address):
             return name
     raise NotApplicable(
-        f"no layer with rows and columns lies before {place} on every path; name one "
+        f"no layer with rows and columns lies before {address} on every path; name one "
         "(layer=, or --layer)"
     )
 
 
-def _leads_to(model: Model, pixels: Tensor, name: str, place: Address) -> bool:
-    """Whether a channel at `place` is reached through the layer alone, and not through one channel.
+def _lies_on_every_path(model: Model, pixels: Tensor, name: str, address: Address) -> bool:
+    """Return whether `address` depends on the input only through the layer, on several channels.
 
-    Found by trying: the graph is cut at the layer, and the most active channel pulled back.
+    To find out, the graph is cut at the layer and the most active channel is differentiated.
     """
     layer_graph = model.layer_graph(pixels)
-    grids = layer_graph.layers[place.layer].grid, layer_graph.layers[name].grid
+    grids = layer_graph.layers[address.layer].grid, layer_graph.layers[name].grid
     assert grids[0] and grids[1]
-    calls = layer_graph.call(place), layer_graph.call(Address(name))
-    seen: dict[str, Tensor] = {}
+    calls = layer_graph.call(address), layer_graph.call(Address(name))
+    activations: dict[str, Tensor] = {}
 
     def cut(tensor: Tensor, call: int) -> Tensor | None:
         if call != calls[1]:
             return None
-        seen["layer"] = tensor.detach().clone().requires_grad_()
-        return seen["layer"].clone()
+        activations["layer"] = tensor.detach().clone().requires_grad_()
+        return activations["layer"].clone()
 
     def keep(tensor: Tensor, call: int) -> None:
         if call == calls[0]:
-            seen["place"] = tensor.clone()
+            activations["target"] = tensor.clone()
 
     pixels = pixels.detach().clone().requires_grad_()
-    with borrowed(model.net), hooked(model.net, {name: cut, place.layer: keep}):
+    with borrowed(model.net), hooked(model.net, {name: cut, address.layer: keep}):
         model.forward(pixels)
-        maps = grids[0].maps(seen["place"])[0]
+        maps = grids[0].maps(activations["target"])[0]
         score = maps[maps.amax((1, 2)).argmax()].sum()
         if not score.requires_grad:
             return False
-        beside, through = torch.autograd.grad(score, [pixels, seen["layer"]], allow_unused=True)
-    return beside is None and through is not None and _channels_in(grids[1].maps(through)) > 1
+        inputs = [pixels, activations["layer"]]
+        bypassing, through = torch.autograd.grad(score, inputs, allow_unused=True)
+    if bypassing is not None or through is None:
+        return False
+    return _count_channels(grids[1].maps(through)) > 1
 
 
-def _channels_in(gradient: Float[Tensor, "1 channels h w"]) -> int:
+def _count_channels(gradient: Float[Tensor, "1 channels h w"]) -> int:
     return int((gradient != 0).any(3).any(2).sum())
 
 
-def _chosen(
-    model: Model, pixels: Tensor, place: Address, by: By, settings: Settings
+def _choose_channels(
+    model: Model, pixels: Tensor, address: Address, by: By, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each picture the three channels, how active they are, and their maps, on the CPU."""
-    if place.channel is not None or place.position is not None:
-        raise SeewhyError(f"channels are those of a whole layer; write {place.layer}, not {place}")
-    layer = model.layer_graph(pixels).layer(place.layer)
+    """Return the three channels of each picture, their activity and their maps, on the CPU."""
+    if address.channel is not None or address.position is not None:
+        raise SeewhyError(
+            f"the layer must not name a channel or position; write {address.layer}, not {address}"
+        )
+    layer = model.layer_graph(pixels).layer(address.layer)
     if layer.grid is None or layer.channels < len(RANKS):
         raise SeewhyError(
-            f"{place} puts out {layer.shape}: channels are compared in a layer with rows, columns "
+            f"the output of {address} has shape {layer.shape}; name a layer with rows, columns "
             f"and at least {len(RANKS)} channels; {LISTED}"
         )
     grid = layer.grid
 
-    def of_some(some: slice) -> tuple[Tensor, Tensor, Tensor]:
-        maps = grid.maps(capture(model, pixels[some], [place])[str(place)]).float().cpu()
-        channels, activations = ranked(maps, by, settings.seed, first=some.start)
+    def run_part(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        maps = grid.maps(capture(model, pixels[part], [address])[str(address)]).float().cpu()
+        channels, activations = ranked(maps, by, settings.seed, first=part.start)
         return channels, activations, maps[torch.arange(len(maps))[:, None], channels]
 
     sizer = BatchSizer(settings, pixels, recorded=True, device=model.device)
-    found = sizer.parts(len(pixels), of_some, TooLarge(model.name, *pixels.shape[-2:]))
-    channels, activations, maps = map(torch.cat, zip(*found, strict=True))
+    parts = sizer.parts(len(pixels), run_part, TooLarge(model.name, *pixels.shape[-2:]))
+    channels, activations, maps = map(torch.cat, zip(*parts, strict=True))
     return channels, activations, maps
 
 
-def _able(
-    methods: Sequence[Method], model: Model, pixels: Tensor, place: Address
+def _applicable(
+    methods: Sequence[Method], model: Model, pixels: Tensor, address: Address
 ) -> tuple[list[Method], list[tuple[str, str]]]:
-    """The methods that can be asked, with their layer; the others with the reason."""
+    """Return the methods that apply, with their layer set, and the others with the reason."""
     order = list(model.layer_graph(pixels).layers)
-    able, skipped = [], []
+    applicable, skipped = [], []
     for method in methods:
-        asked = method.parameters.get("layer")
+        read = method.parameters.get("layer")
         try:
-            if asked is None and method.reads_layer:
-                asked = layer_before(model, pixels, place)
-                method = as_method(method, layer=asked)
-            reads = Address.parse(asked).layer if asked else None
-            if reads in order[order.index(place.layer) :]:
+            if read is None and method.reads_layer:
+                read = layer_before(model, pixels, address)
+                method = as_method(method, layer=read)
+            layer = Address.parse(read).layer if read else None
+            if layer in order[order.index(address.layer) :]:
                 raise NotApplicable(
-                    f"reads {asked}, which does not come before {place}: its map would be the "
+                    f"reads {read}, which does not come before {address}: its map would be the "
                     "channel itself, or empty; name a shallower layer"
                 )
-            able.append(method)
+            applicable.append(method)
         except NotApplicable as reason:
             skipped.append((method.name, str(reason)))
-    return able, skipped
+    return applicable, skipped
 
 
 def _finding(explanation: Explanation, pictures: int) -> Finding:
@@ -324,8 +330,8 @@ def _similarity(
     other: Float[Tensor, "pictures h w"],
     least: Float[Tensor, "pictures h w"],
 ) -> Similarity:
-    def measured(measure: Callable[[Tensor, Tensor], float]) -> Float[Tensor, "pictures 2"]:
+    def compare_maps(measure: Callable[[Tensor, Tensor], float]) -> Float[Tensor, "pictures 2"]:
         triples = zip(best, other, least, strict=True)
         return torch.tensor([[measure(a, b), measure(a, c)] for a, b, c in triples])
 
-    return Similarity(measured(rank_correlation), measured(top_overlap))
+    return Similarity(compare_maps(rank_correlation), compare_maps(top_overlap))

@@ -1,4 +1,4 @@
-"""Channel comparisons as a figure, as numbers for other programs, and in words."""
+"""Channel selectivity as a figure, as JSON data and as text."""
 
 import math
 import textwrap
@@ -26,18 +26,18 @@ from seewhy.show.text import number, percent, picture_name
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_PICTURES = 4  # in one figure
-COLUMNS = 2 + len(RANKS)  # words or the picture, the maps, words
-WIDE, NARROW = 46, 40  # letters in a column, at the caption and beside maps
-SILENT = "the channel is silent here"
+MAX_PICTURES = 4  # in one figure
+COLUMNS = 2 + len(RANKS)  # text or the picture, the maps, text
+WIDE, NARROW = 46, 40  # characters per column, in the caption and beside maps
+INACTIVE = "the channel is inactive here"
 HINT = (
-    "The maps below answer for these channels. Maps that agree much more than the activations do "
-    "are not about the channel."
+    "The maps below explain these channels. Maps that are much more similar than the activations "
+    "are not specific to the channel."
 )
 
 
 def text(comparison: ChannelSelectivity) -> str:
-    """What was compared, and a line on each method."""
+    """Describe the comparison, with one line per method."""
     pictures = len(comparison.batch)
     verdicts = _verdicts(comparison)
     width = max(len(name) for name, _ in verdicts)
@@ -46,19 +46,19 @@ def text(comparison: ChannelSelectivity) -> str:
         f"{pictures} picture{'' if pictures == 1 else 's'}"
     ]
     if pictures == 1:
-        lines += [f"channels  {'; '.join(_named(comparison, 0, rank) for rank in range(3))}"]
+        lines += [f"channels  {'; '.join(_channel_text(comparison, 0, rank) for rank in range(3))}"]
     lines += [f"{name:<{width}}  {verdict}" for name, verdict in verdicts]
     lines += [f"left out {name}: {reason}" for name, reason in comparison.skipped]
     return "\n".join(lines)
 
 
 def figure(comparison: ChannelSelectivity) -> "Figure":
-    """A matplotlib figure: per picture the activations and then a row a method.
+    """Draw the activations of each picture, followed by one row of maps per method.
 
-    A column for each channel; at the row's end how alike its maps are. Of many pictures the
-    first few are drawn.
+    There is one column per channel; the last column describes how similar the maps of a row are.
+    Only the first few pictures are drawn.
     """
-    drawn = min(len(comparison.batch), MOST_PICTURES)
+    drawn = min(len(comparison.batch), MAX_PICTURES)
     lines = 1 + len(comparison)
     caption = _caption(comparison)
     height, width = comparison.batch.pixels.shape[-2:]
@@ -66,14 +66,14 @@ def figure(comparison: ChannelSelectivity) -> "Figure":
     grid = FigureGrid(COLUMNS, headers, IMAGE_WIDTH * height / width, len(caption))
     for picture in range(drawn):
         _draw_activations(grid, comparison, picture, picture * lines)
-        for place, finding in enumerate(comparison):
-            _draw_finding(grid, finding, picture, picture * lines + 1 + place)
+        for row, finding in enumerate(comparison):
+            _draw_finding(grid, finding, picture, picture * lines + 1 + row)
     grid.write_caption(caption)
     return grid.figure
 
 
 def data(comparison: ChannelSelectivity) -> dict[str, Any]:
-    """The channels and the numbers of every method, valid as JSON; NaN is None."""
+    """Return the channels and the measurements of every method as JSON data; NaN becomes None."""
     pictures = [
         {
             "source": picture.source,
@@ -113,7 +113,7 @@ def data(comparison: ChannelSelectivity) -> dict[str, Any]:
 
 
 def _numbers(similarity: Similarity) -> dict[str, Any]:
-    """Per picture, of the most active channel's map and the two others."""
+    """Return the similarity of the most active channel's map to the two others, per picture."""
     return {
         "rank_correlation": dict(zip(RANKS[1:], similarity.correlation.T.tolist(), strict=True)),
         "top_overlap": dict(zip(RANKS[1:], similarity.overlap.T.tolist(), strict=True)),
@@ -123,7 +123,7 @@ def _numbers(similarity: Similarity) -> dict[str, Any]:
 def _draw_activations(
     grid: FigureGrid, comparison: ChannelSelectivity, picture: int, line: int
 ) -> None:
-    """The picture, and what each of its channels responds to."""
+    """Draw the picture and the activation of each of its channels."""
     pixels = comparison.batch.pixels[picture].detach().cpu()
     axes = grid.image(rgb(pixels), line, 0)
     write_title(axes, f"{comparison.layer} of {comparison.model}", "the picture")
@@ -137,25 +137,25 @@ def _draw_activations(
         title = f"{RANKS[rank]}: channel {int(comparison.channels[picture, rank])}"
         small = f"its activation, {comparison.by} {value}"
         drawing = draw_over(pixels, raw, signed)
-        draw_map(grid, drawing, signed, line, 1 + rank, title, small, if_zero=SILENT)
-    words = [*_alike(comparison.similarity, picture), "", *textwrap.wrap(HINT, NARROW)]
+        draw_map(grid, drawing, signed, line, 1 + rank, title, small, if_zero=INACTIVE)
+    words = [*_similarity_lines(comparison.similarity, picture), "", *textwrap.wrap(HINT, NARROW)]
     write_beside(grid, line, COLUMNS - 1, "the activations themselves", words)
 
 
 def _draw_finding(grid: FigureGrid, finding: Finding, picture: int, line: int) -> None:
     first = finding.explanations[0]
-    about = textwrap.wrap(first.provenance.question, NARROW)
+    question = textwrap.wrap(first.provenance.question, NARROW)
     reads = [f"reads {first.provenance.layer}"] if first.provenance.layer else []
-    write_beside(grid, line, 0, finding.method, [*about, *reads])
+    write_beside(grid, line, 0, finding.method, [*question, *reads])
     for rank, explanation in enumerate(finding.explanations):
         drawing = draw(explanation, picture)
         draw_map(grid, drawing, explanation.signed, line, 1 + rank)
-    found = degree(finding.similarity.mean(picture))
-    write_beside(grid, line, COLUMNS - 1, found, _alike(finding.similarity, picture))
+    title = degree(finding.similarity.mean(picture))
+    write_beside(grid, line, COLUMNS - 1, title, _similarity_lines(finding.similarity, picture))
 
 
-def _alike(similarity: Similarity, picture: int) -> list[str]:
-    """How alike the map of the most active channel is to the others, in words."""
+def _similarity_lines(similarity: Similarity, picture: int) -> list[str]:
+    """Describe how similar the map of the most active channel is to the others."""
     lines = []
     for column, rank in enumerate(RANKS[1:]):
         correlation = float(similarity.correlation[picture, column])
@@ -170,25 +170,25 @@ def _alike(similarity: Similarity, picture: int) -> list[str]:
     return lines
 
 
-def _named(comparison: ChannelSelectivity, picture: int, rank: int) -> str:
+def _channel_text(comparison: ChannelSelectivity, picture: int, rank: int) -> str:
     channel, value = comparison.channels[picture, rank], comparison.activations[picture, rank]
     return f"{RANKS[rank]} {int(channel)} ({number(float(value))})"
 
 
 def _verdicts(comparison: ChannelSelectivity) -> list[tuple[str, str]]:
-    """How alike the activations are, for a measure, and then a line on each method."""
+    """Return (name, verdict) of the activations, for reference, and of each method."""
     mean = comparison.similarity.mean()
-    own = f"rank correlation {mean:.2f} between these channels".replace("-", "−")
-    silent = "nothing to compare: the other channels are silent"
-    first = ("activations", silent if math.isnan(mean) else own)
+    correlation = f"rank correlation {mean:.2f} between these channels".replace("-", "−")
+    inactive = "nothing to compare: the other channels are inactive"
+    first = ("activations", inactive if math.isnan(mean) else correlation)
     return [first, *((finding.method, finding.verdict) for finding in comparison)]
 
 
 def _caption(comparison: ChannelSelectivity) -> list[str]:
-    """A line on each method, over all pictures, and the skipped ones with their reasons."""
+    """Return the caption: each method's verdict over all pictures, and the skipped methods."""
     pictures, texts = len(comparison.batch), []
-    if pictures > MOST_PICTURES:
-        texts += [f"The first {MOST_PICTURES} of {pictures} pictures; over all of them:"]
+    if pictures > MAX_PICTURES:
+        texts += [f"The first {MAX_PICTURES} of {pictures} pictures; over all of them:"]
     texts += [f"{name}: {verdict}" for name, verdict in _verdicts(comparison)]
     texts += [f"skipped {name}: {reason}" for name, reason in comparison.skipped]
     return [line for text in texts for line in textwrap.wrap(text, WIDE * COLUMNS)]

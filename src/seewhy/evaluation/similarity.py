@@ -1,4 +1,4 @@
-"""How alike two maps are, whatever their scale."""
+"""Measure the similarity of two maps, independent of their scale."""
 
 import torch
 from jaxtyping import Float
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def rank_correlation(one: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"]) -> float:
-    """Spearman's rank correlation of two maps, in [-1, 1]; equal values share their mean rank.
+    """Return Spearman's rank correlation of two maps, in [-1, 1]; ties share their mean rank.
 
-    NaN where a map is the same everywhere or not finite: it has no order to compare.
+    NaN if a map is constant or not finite, since its values then have no order.
     """
     ranks = torch.stack([_ranks(one), _ranks(other)])
     ranks = ranks - ranks.mean(1, keepdim=True)
@@ -20,19 +20,20 @@ def rank_correlation(one: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"
 def top_overlap(
     one: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"], share: float = 0.05
 ) -> float:
-    """How many of the strongest places two maps have in common, as a share of the larger set.
+    """Return the share of the strongest positions that two maps have in common.
 
-    The strongest are the `share` of all places with the largest values, of those above zero: a
-    place without evidence is not one of the strongest. NaN where a map has none.
+    The strongest positions are the `share` of all positions with the largest values, without those
+    that are not positive. The overlap is relative to the larger of the two sets. NaN if a map has
+    no positive values.
     """
     a, b = _strongest(one, share), _strongest(other, share)
     larger = max(int(a.sum()), int(b.sum()))
-    both = bool(a.any() and b.any())
-    return int((a & b).sum()) / larger if both else float("nan")
+    comparable = bool(a.any() and b.any())
+    return int((a & b).sum()) / larger if comparable else float("nan")
 
 
-def _ranks(values: Tensor) -> Float[Tensor, " places"]:
-    """From 0, in ascending order; equal values share the mean of their ranks."""
+def _ranks(values: Tensor) -> Float[Tensor, " positions"]:
+    """Return the ranks in ascending order, from 0; equal values share the mean of their ranks."""
     _, group, sizes = values.flatten().double().unique(return_inverse=True, return_counts=True)
     before = sizes.cumsum(0) - sizes
     return (before + (sizes - 1) / 2)[group].double()

@@ -1,10 +1,10 @@
-"""How much of a picture is enough? The response to ever larger parts of it.
+"""How much of a picture is enough? The probability of the class for parts of increasing area.
 
     e = seewhy.explain(model, "dog.jpg", "extremal-perturbation", areas=(0.02, 0.05, 0.1, 0.2, 0.4))
     curve = seewhy.sufficiency_curve(model, e)
-    curve.kept[0]             # the probability that each area keeps, seen alone
-    curve.enough(0.5)         # the smallest area that keeps half of it
-    curve.save("enough.png")  # what the network saw, and the curve
+    curve.kept[0]             # the probability that each area keeps on its own
+    curve.enough(0.5)         # the smallest area that keeps half of the probability
+    curve.save("enough.png")  # the network's inputs, and the curve
 
 Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485, section 4.1.
 """
@@ -29,18 +29,21 @@ from seewhy.support.settings import Settings
 from seewhy.targets.questions import hidden_of, questions
 from seewhy.targets.terms import TargetLike
 
-NO_CLASS = "sufficiency_curve() is about the probability of a class"
+NO_CLASS = (
+    "sufficiency_curve() needs the probability of a class, not a raw score, a hidden unit or a "
+    "combination of terms"
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SufficiencyCurve(Result):
-    """The probability of the explained class when only a part of the picture is seen.
+    """The probability of the explained class when only part of the picture is visible.
 
-    - `areas`: shares of the picture, exactly. - `kept`: per picture and area. - `whole`: with the
-    whole picture. It can be less: what is around an object may speak against it.
-    - `masks`: what was seen. - `hidden`: what the network saw in place of the rest, as
-    `baseline` says. - `targets`: the classes in words. - `notes`: what has been found out on
-    the way.
+    - `areas`: exact shares of the picture. - `kept`: the probability per picture and area.
+    - `whole`: the probability for the whole picture. It can be lower than `kept`, because the
+    surroundings of an object may be evidence against it.
+    - `masks`: the visible parts. - `hidden`: the pixels that replace the rest, according to
+    `baseline`. - `targets`: the names of the classes. - `notes`: messages for the user.
     """
 
     model: str
@@ -58,17 +61,17 @@ class SufficiencyCurve(Result):
         return len(self.kept)
 
     def suffices(self, share: float = 0.5) -> Bool[Tensor, "pictures areas"]:
-        """Whether an area keeps this share of the probability."""
+        """Return whether each area keeps this share of the probability."""
         return self.kept >= checked_share(share) * self.whole[:, None]
 
     def enough(self, share: float = 0.5) -> Float[Tensor, " pictures"]:
-        """The smallest area that keeps this share of the probability; NaN where none does."""
+        """Return the smallest area that keeps this share of the probability; NaN if none does."""
         areas = torch.tensor(self.areas).expand_as(self.kept)
         smallest = areas.masked_fill(~self.suffices(share), torch.inf).amin(1)
         return smallest.masked_fill(smallest.isinf(), torch.nan)
 
     def seen(self, picture: int, area: int) -> Float[Tensor, "channels height width"]:
-        """A picture as the network saw it, with the area of this number."""
+        """Return the network's input for the area with this index."""
         pixels = self.batch.pixels[picture].detach().cpu().float()
         return torch.where(self.masks[picture, area], pixels, self.hidden[picture])
 
@@ -76,13 +79,15 @@ class SufficiencyCurve(Result):
 def sufficiency_curve(
     model: "Model | nn.Module | str", explanation: Explanation, *, batch_size: int | None = None
 ) -> SufficiencyCurve:
-    """What each mask of an extremal perturbation keeps, when it is cut to its area exactly.
+    """Compute the probability that each mask of an extremal perturbation keeps.
 
-    - `batch_size`: the most pictures in one forward; None: chosen for the device.
+    The masks are made binary with exactly their area.
 
-    All is computed in the network's own type, also where masks were learned in another. Raises
-    NotApplicable for other methods, for targets that are no class, and for models whose outputs
-    are no logits.
+    - `batch_size`: maximum number of pictures per forward pass; None: chosen for the device.
+
+    The network runs in its own dtype, even if the masks were learned in another. Raises
+    NotApplicable for other methods, for targets that are not classes, and for models whose outputs
+    are not logits.
     """
     parameters = explanation.provenance.parameters
     if "areas" not in parameters:
@@ -90,15 +95,17 @@ def sufficiency_curve(
     if explanation.raw or bool((explanation.target < 0).any()):
         raise NotApplicable(NO_CLASS)
     if parameters["variant"] == "delete":
-        raise NotApplicable("masks that delete keep nothing; ask with variant preserve or dual")
+        raise NotApplicable("masks that delete keep nothing; use variant preserve or dual")
     opened, areas = as_model(model), tuple(parameters["areas"])
     if len(explanation.batch) != len(explanation):
-        raise SeewhyError("sufficiency_curve() takes one question; index the explanation first")
+        raise SeewhyError(
+            "sufficiency_curve() takes one target per picture; index the explanation first"
+        )
     soft = explanation.attribution.unbind(1)
-    cut = [hardened(some, area).bool() for some, area in zip(soft, areas, strict=True)]
-    masks = torch.stack(cut, 1)
+    binary = [hardened(mask, area).bool() for mask, area in zip(soft, areas, strict=True)]
+    masks = torch.stack(binary, 1)
     settings = Settings(most=batch_size)
-    (kept, whole, hidden), note = _answers(opened, explanation, masks, settings)
+    (kept, whole, hidden), note = _evaluate(opened, explanation, masks, settings)
     return SufficiencyCurve(
         model=explanation.provenance.model,
         areas=areas,
@@ -114,49 +121,49 @@ def sufficiency_curve(
 
 
 def check_class(model: Model, batch: Batch, target: TargetLike) -> None:
-    """Raise NotApplicable for hidden units and raw scores, before any mask is learned."""
-    asked = questions(target, len(batch), model, batch.pixels)
-    if model.raw or any(hidden_of(question) for question in asked):
+    """Raise NotApplicable for hidden units and raw scores, before masks are learned."""
+    targets = questions(target, len(batch), model, batch.pixels)
+    if model.raw or any(hidden_of(question) for question in targets):
         raise NotApplicable(NO_CLASS)
 
 
 def checked_share(share: float) -> float:
-    """A share of the probability; raises SeewhyError unless it is above 0 and at most 1."""
+    """Return the share; raises SeewhyError unless it is above 0 and at most 1."""
     if not 0 < share <= 1:
-        raise SeewhyError(f"the share that is enough is above 0 and at most 1, not {share}")
+        raise SeewhyError(f"the share must be above 0 and at most 1, not {share}")
     return share
 
 
-def _answers(
+def _evaluate(
     model: Model,
     explanation: Explanation,
     masks: Bool[Tensor, "pictures areas height width"],
     settings: Settings,
 ) -> tuple[list[Tensor], str | None]:
-    """Probabilities with each area, those with the whole, and what was seen for the rest.
+    """Return the probabilities for the areas and for whole pictures, and the replaced pixels.
 
-    And a note where memory has run out.
+    Also return a note if memory ran out.
     """
     sizer = BatchSizer(settings, explanation.batch.pixels)
 
-    def answered(some: slice) -> tuple[Tensor, Tensor, Tensor]:
-        return _of_some(model, explanation[some], masks[some])
+    def run_part(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        return _evaluate_part(model, explanation[part], masks[part])
 
     with borrowed(model.net), torch.no_grad():
         too_large = TooLarge(model.name, *masks.shape[-2:])
-        parts = list(sizer.parts(len(masks), answered, too_large))
+        parts = list(sizer.parts(len(masks), run_part, too_large))
     return [torch.cat(column) for column in zip(*parts, strict=True)], sizer.note
 
 
-def _of_some(
-    model: Model, some: Explanation, masks: Bool[Tensor, "pictures areas height width"]
+def _evaluate_part(
+    model: Model, part: Explanation, masks: Bool[Tensor, "pictures areas height width"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for some of the pictures."""
-    pixels = some.batch.pixels.detach().to(model.device, model.dtype)
-    hidden = perturbation(some.provenance.parameters["baseline"], model, pixels).hidden
+    """Return the same for a part of the pictures."""
+    pixels = part.batch.pixels.detach().to(model.device, model.dtype)
+    hidden = perturbation(part.provenance.parameters["baseline"], model, pixels).hidden
 
-    def probability(seen: Tensor) -> Float[Tensor, " pictures"]:
-        return replace(some, logits=model.forward(seen).float().cpu()).probabilities
+    def probability(inputs: Tensor) -> Float[Tensor, " pictures"]:
+        return replace(part, logits=model.forward(inputs).float().cpu()).probabilities
 
     kept = [
         probability(torch.where(mask[:, None].to(pixels.device), pixels, hidden))

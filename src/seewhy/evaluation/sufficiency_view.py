@@ -1,4 +1,4 @@
-"""How much of a picture is enough: a figure, numbers for other programs, words."""
+"""Sufficiency curves as a figure, as JSON data and as text."""
 
 import math
 import textwrap
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE = 46  # letters in a column
-MOST_ABREAST = 5  # areas beside a picture, before they wrap
-SHOWN = 50  # pictures on a figure: more would make no image
+WIDE = 46  # characters per column
+MAX_PER_ROW = 5  # areas beside a picture, before they wrap
+SHOWN = 50  # pictures in a figure; with more, the image would be too large
 ENOUGH = "#d9480f"
-APART = 0.11  # of the axis, between the names of two areas
+APART = 0.11  # minimum distance between two tick labels, as a fraction of the axis
 
 
 def text(curve: SufficiencyCurve, share: float = 0.5) -> str:
-    """The model, a line a picture with what each area keeps of it, and the mean."""
+    """Describe the model, the probability that each area keeps, per picture, and the mean."""
     lines = [f"model     {curve.model}"]
     for i, picture in enumerate(curve.batch.pictures):
         whole = _probability(float(curve.whole[i]))
@@ -54,10 +54,10 @@ def text(curve: SufficiencyCurve, share: float = 0.5) -> str:
 
 
 def figure(curve: SufficiencyCurve, share: float = 0.5) -> "Figure":
-    """A matplotlib figure: a row a picture, with what was seen of it, and last the curve."""
+    """Draw a figure with one row per picture: its visible parts, and the curve."""
     checked_share(share)
     height, width = curve.batch.pixels.shape[-2:]
-    lines = math.ceil(len(curve.areas) / MOST_ABREAST)
+    lines = math.ceil(len(curve.areas) / MAX_PER_ROW)
     per_row = math.ceil(len(curve.areas) / lines)
     shown = min(len(curve), SHOWN)
     caption = textwrap.wrap(_caption(curve), WIDE * (2 + per_row))
@@ -68,8 +68,8 @@ def figure(curve: SufficiencyCurve, share: float = 0.5) -> "Figure":
         first = picture * lines
         smallest = _smallest(curve, picture, share)
         _draw_picture(grid, curve, picture, first)
-        for place, area in enumerate(_ascending(curve)):
-            line, column = first + place // per_row, 1 + place % per_row
+        for index, area in enumerate(_ascending(curve)):
+            line, column = first + index // per_row, 1 + index % per_row
             _draw_seen(grid, curve, picture, area, area == smallest, line, column)
         _draw_curve(grid, curve, picture, smallest, share, first, 1 + per_row)
     grid.write_caption(caption)
@@ -77,10 +77,11 @@ def figure(curve: SufficiencyCurve, share: float = 0.5) -> "Figure":
 
 
 def _draw_picture(grid: FigureGrid, curve: SufficiencyCurve, picture: int, line: int) -> None:
-    """The whole picture, its class, and the class's probability."""
+    """Draw the whole picture, with its class and the class probability."""
     axes = grid.image(rgb(curve.batch.pixels[picture].detach().cpu()), line, 0)
-    said = _probability(float(curve.whole[picture]))
-    write_title(axes, f"{clip(curve.targets[picture], 33 - len(said))} {said}", "the whole picture")
+    value = _probability(float(curve.whole[picture]))
+    title = f"{clip(curve.targets[picture], 33 - len(value))} {value}"
+    write_title(axes, title, "the whole picture")
     write_below(axes, clip(picture_name(curve.batch.pictures[picture]), WIDE))
 
 
@@ -93,7 +94,7 @@ def _draw_seen(
     line: int,
     column: int,
 ) -> None:
-    """What the network saw, with a frame around the smallest area that is enough."""
+    """Draw the network's input, with a frame around the smallest area that is enough."""
     axes = grid.image(rgb(curve.seen(picture, area)), line, column)
     kept = _probability(float(curve.kept[picture, area]))
     title = f"{_area(curve.areas[area])} keep {kept}"
@@ -116,7 +117,7 @@ def _draw_curve(
     line: int,
     column: int,
 ) -> None:
-    """Probability kept against area, the latter on a logarithmic axis that ends at the whole."""
+    """Plot the probability against the area, on a logarithmic axis up to the whole picture."""
     axes = grid.axes(line, column, 0.0, grid.image_height, narrow=0.32)
     order, whole = _ascending(curve), float(curve.whole[picture])
     areas = [100 * curve.areas[i] for i in order]
@@ -127,19 +128,19 @@ def _draw_curve(
     _draw_level(axes, whole, "-", "whole", left=True)
     _draw_level(axes, share * whole, "--", _share(share), left=False)
     if smallest is not None:
-        place = 100 * curve.areas[smallest], float(curve.kept[picture, smallest])
-        axes.plot([place[0]] * 2, [0, place[1]], color=ENOUGH, linewidth=1)
-        axes.plot(*place, "o", color=ENOUGH, markersize=6)
-    _dress(axes, areas, max([*kept, whole]))
-    said = "no area is enough" if smallest is None else f"enough: {_area(curve.areas[smallest])}"
-    write_title(axes, said, f"to keep {_share(share)} of {_probability(whole)}")
+        point = 100 * curve.areas[smallest], float(curve.kept[picture, smallest])
+        axes.plot([point[0]] * 2, [0, point[1]], color=ENOUGH, linewidth=1)
+        axes.plot(*point, "o", color=ENOUGH, markersize=6)
+    _format_axes(axes, areas, max([*kept, whole]))
+    title = "no area is enough" if smallest is None else f"enough: {_area(curve.areas[smallest])}"
+    write_title(axes, title, f"to keep {_share(share)} of {_probability(whole)}")
 
 
-def _draw_level(axes: "Axes", height: float, style: str, words: str, left: bool) -> None:
-    """A probability, named at one end of its line."""
+def _draw_level(axes: "Axes", height: float, style: str, label: str, left: bool) -> None:
+    """Draw a horizontal line at a probability, with a label at one end."""
     axes.axhline(height, linestyle=style, color=FAINT, linewidth=0.7, zorder=0)
     axes.annotate(
-        words,
+        label,
         (0.02 if left else 0.98, height),
         xycoords=("axes fraction", "data"),
         xytext=(0, 1.5),
@@ -150,38 +151,38 @@ def _draw_level(axes: "Axes", height: float, style: str, words: str, left: bool)
     )
 
 
-def _dress(axes: "Axes", areas: list[float], most: float) -> None:
-    """Axes, with as many areas named as there is room for."""
+def _format_axes(axes: "Axes", areas: list[float], most: float) -> None:
+    """Format the axes, with as many tick labels as fit."""
     low = 0.85 * areas[0]
     axes.set_xscale("log")
     axes.set_xlim(low, 100)
     axes.set_ylim(0, 1.12 * most or 1)
-    span, named = math.log(100 / low), [100.0]
+    span, labelled = math.log(100 / low), [100.0]
     for area in reversed(areas):
-        if math.log(named[-1] / area) > APART * span:
-            named.append(area)
-    axes.set_xticks(named, [number(area) for area in named])
+        if math.log(labelled[-1] / area) > APART * span:
+            labelled.append(area)
+    axes.set_xticks(labelled, [number(area) for area in labelled])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("seen, % of the picture", fontsize=7, color=FAINT, labelpad=1)
+    axes.set_xlabel("visible, % of the picture", fontsize=7, color=FAINT, labelpad=1)
     axes.tick_params(labelsize=6.5, length=2, width=0.5, pad=1.5, color=FAINT, labelcolor=FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.5)
 
 
 def _caption(curve: SufficiencyCurve) -> str:
-    """What is seen."""
+    """Return the caption of the figure."""
     hidden = "blurred" if curve.baseline in (PYRAMID, "blur") else f"faded to {curve.baseline}"
     more = len(curve) - SHOWN
     rest = f" {more} more {'picture is' if more == 1 else 'pictures are'} not shown." * (more > 0)
     return (
-        f"{curve.model}: the parts of the picture, of given areas, that keep its class best, as "
-        f"the network saw them: what is hidden is {hidden}. Above each its area and the "
-        f"probability that it keeps; last that probability against the area.{rest}"
+        f"{curve.model}: the parts of the picture with the given areas that best preserve its "
+        f"class; the rest is {hidden} in the network's input. Above each part: its area and the "
+        f"probability that it keeps. Right: that probability against the area.{rest}"
     )
 
 
 def data(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
-    """The areas and what they keep, valid as JSON."""
+    """Return the areas and the probabilities that they keep, as JSON data."""
     smallest = [_smallest(curve, i, share) for i in range(len(curve))]
     pictures = [
         {
@@ -189,9 +190,9 @@ def data(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
             "target": curve.targets[i],
             "whole": float(curve.whole[i]),
             "kept": curve.kept[i],
-            "enough": None if place is None else curve.areas[place],
+            "enough": None if area is None else curve.areas[area],
         }
-        for i, (picture, place) in enumerate(zip(curve.batch.pictures, smallest, strict=True))
+        for i, (picture, area) in enumerate(zip(curve.batch.pictures, smallest, strict=True))
     ]
     return jsonable(
         {
@@ -206,18 +207,18 @@ def data(curve: SufficiencyCurve, share: float = 0.5) -> dict[str, Any]:
 
 
 def _smallest(curve: SufficiencyCurve, picture: int, share: float) -> int | None:
-    """Which area is the smallest that is enough."""
+    """Return the index of the smallest area that is enough, if any."""
     suffices = curve.suffices(share)[picture]
     return next((i for i in _ascending(curve) if suffices[i]), None)
 
 
 def _ascending(curve: SufficiencyCurve) -> list[int]:
-    """The numbers of the areas, smallest first."""
+    """Return the indices of the areas, smallest first."""
     return sorted(range(len(curve.areas)), key=lambda i: curve.areas[i])
 
 
 def _kept(curve: SufficiencyCurve, kept: list[float]) -> str:
-    """What each area keeps."""
+    """Describe the probability that each area keeps."""
     return ", ".join(
         f"{_area(area)} keep {_probability(value)}"
         for area, value in zip(curve.areas, kept, strict=True)
@@ -229,7 +230,7 @@ def _area(area: float) -> str:
 
 
 def _probability(value: float) -> str:
-    """Two decimals; one digit that is not zero, where it is less."""
+    """Format a probability with two decimals, or one significant digit if it is small."""
     return f"{value:.2f}" if value >= 0.095 or not value else f"{value:.1g}".replace("-", "−")
 
 

@@ -12,7 +12,7 @@ from seewhy.scenes.colours import COLOURS
 from seewhy.scenes.counterfactuals import REMOVABLE, with_factor, without
 from seewhy.scenes.examples import examples
 from seewhy.scenes.factors import CLASSES, NAMES, RANGES, TEXTURES, Factors, concatenate
-from seewhy.scenes.rendering import THINGS, ChannelRelevance, Labels, Scene, render
+from seewhy.scenes.rendering import THINGS, ConceptLabels, Labels, Scene, render
 from seewhy.scenes.sampling import PRESENCE, Shortcut, sample
 from seewhy.scenes.shapes import PARTS
 
@@ -26,7 +26,7 @@ __all__ = [
     "REMOVABLE",
     "TEXTURES",
     "THINGS",
-    "ChannelRelevance",
+    "ConceptLabels",
     "Factors",
     "Labels",
     "Scene",

@@ -4,7 +4,7 @@ from seewhy.errors import SeewhyError
 from seewhy.scenes.factors import Factors
 from seewhy.scenes.sampling import sample
 
-# (class, seed): bright rooms, selected by hand; the sampled class is replaced by the named one.
+# (class, seed): hand-picked bright rooms; the sampled class is replaced by the given one.
 GALLERY = (
     ("mug", 40),
     ("star", 338),

@@ -20,7 +20,7 @@ CLASSES = (
 TEXTURES = ("plain", "stripes", "checks", "dots")
 CLUTTER_MOST = 5
 
-# The values of a sampled factor: (low, high) of a number, or names. A boolean has neither.
+# Values of sampled factors: (low, high) for numbers, or names. Booleans have neither.
 RANGES: dict[str, tuple[float, float]] = {
     "horizon": (0.52, 0.66),
     "viewpoint": (-1.0, 1.0),

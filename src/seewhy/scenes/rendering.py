@@ -34,7 +34,7 @@ THINGS = ("wall", "floor", "window", "tree", "rug", "lamp", "table", "clutter", 
 
 
 @dataclass(frozen=True)
-class ChannelRelevance:
+class ConceptLabels:
     """Concept labels per pixel: one integer map per category, where 0 means none.
 
     `names[category][k]` is the name of label k.
@@ -103,7 +103,7 @@ class Scene:
         return {name: _box(mask >= 0.5) for name, mask in self.masks.items()}
 
     @cached_property
-    def concepts(self) -> ChannelRelevance:
+    def concepts(self) -> ConceptLabels:
         """Labels per pixel in four categories: object, part, texture and color.
 
         A pixel has the label of an object, part or texture that covers at least half of it. The
@@ -123,7 +123,7 @@ class Scene:
         maps = {category: _majority(planes) for category, planes in coverage.items()}
         names = {category: ("none", *planes) for category, planes in coverage.items()}
         maps["color"], names["color"] = colour_index(self.pixels), ("none", *COLOURS)
-        return ChannelRelevance(maps, names)
+        return ConceptLabels(maps, names)
 
 
 def render(factors: Factors, size: int | tuple[int, int] = 64) -> Scene:

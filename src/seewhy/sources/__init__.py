@@ -1,4 +1,4 @@
-"""Where models come from: bundled, torchvision, timm, transformers, or a function of yours.
+"""Open models: bundled ones, or from torchvision, timm, transformers or your own function.
 
     open_model("scenes")
     open_model("efficientnet-lite0")
@@ -7,7 +7,7 @@
     open_model("hf/microsoft/resnet-18")
     open_model("mypackage.models:make_net", classes="classes.txt")
 
-A source is a module with `names()` and `architecture(name)`; adding one is adding its line here.
+A source is a module with `names()` and `architecture(name)`; to add one, add its line here.
 """
 
 import importlib
@@ -35,9 +35,9 @@ __all__ = [
     "read_weights",
 ]
 
-# Models whose names have no slash: the bundled ones, and the network of the extra `photos`.
+# Models without a slash in their names: the bundled ones, and the network of the extra `photos`.
 UNPREFIXED = {"bundled": "bundled", "photos": "efficientnet_lite"}
-# What stands before the slash; imported when asked for, so that `import seewhy` stays light.
+# Source module by the prefix before the slash; imported on demand to keep `import seewhy` fast.
 SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "huggingface"}
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -49,33 +49,33 @@ def open_model(
     device: str | torch.device = "cpu",
     classes: Classes | None = None,
 ) -> "Model":
-    """A model by name, with its preprocessing and class names, in evaluation mode.
+    """Open a model by name, with its preprocessing and class names, in evaluation mode.
 
     - `name`: "scenes", "scenes-shortcut", "scenes-vit", "efficientnet-lite0", "torchvision/NAME",
       "timm/NAME", "hf/NAME" (an id on the hub or a local folder), or "package.module:function".
     - `weights`: a .safetensors file or PyTorch checkpoint; "random" for an untrained network
-      (seed 0); None for the weights it comes with, which may be downloaded. Files are read
-      without running code. Weights for another number of classes rebuild the last layer.
+      (seed 0); None for the published weights, which may be downloaded. Files are read without
+      running code. With weights for another number of classes, the last layer is rebuilt.
     - `device`: "cpu", "cuda", "cuda:1" or "mps".
-    - `classes`: names in the order of the logits, or a .txt or .json file of them.
+    - `classes`: names in the order of the logits, or a .txt or .json file with them.
 
-    Raises `SeewhyError` in one line when any of these is wrong.
+    Raises `SeewhyError` with a one-line message if any of these is invalid.
     """
-    place = as_device(device)
-    model = _opened(str(name), weights, classes)
-    model.net.to(place)
+    torch_device = as_device(device)
+    model = _open(str(name), weights, classes)
+    model.net.to(torch_device)
     return model
 
 
 def available(prefix: str | None = None) -> list[str]:
-    """The names that `open_model` takes, of one source ("torchvision") or of all installed.
+    """List the names that `open_model` takes, of one source ("torchvision") or of all installed.
 
-    "hf" lists nothing, as its models are on the hub; nor can functions of yours be listed.
+    "hf" lists nothing, because its models are on the hub. Your own functions are not listed either.
 
-    Raises `Unknown` for another source, `SeewhyError` when its library is not installed.
+    Raises `Unknown` for another source, `SeewhyError` if its library is not installed.
     """
     if prefix is None:
-        return [name for known in (*UNPREFIXED, *SOURCES) for name in _installed(known)]
+        return [name for source in (*UNPREFIXED, *SOURCES) for name in _installed(source)]
     key = prefix.rstrip("/")
     if key in UNPREFIXED:
         return _source(UNPREFIXED[key]).names()
@@ -85,9 +85,9 @@ def available(prefix: str | None = None) -> list[str]:
 
 
 def find_architecture(name: str) -> "Architecture":
-    """What is known of a model by name without its weights: preprocessing, classes.
+    """Return the architecture of a model by name: preprocessing and classes, without weights.
 
-    Raises `Unknown` with the nearest names, `SeewhyError` when its library is not installed.
+    Raises `Unknown` with the closest names, `SeewhyError` if its library is not installed.
     """
     prefix, slash, rest = name.partition("/")
     if slash and prefix in SOURCES:
@@ -95,7 +95,7 @@ def find_architecture(name: str) -> "Architecture":
     if name in _source("bundled").names():
         return _source("bundled").architecture(name)
     lite = _source("efficientnet_lite")
-    if name == lite.NAME:  # not in names() before its packages are installed
+    if name == lite.NAME:  # not in names() unless its packages are installed
         return lite.architecture(name)
     if name.endswith(WEIGHT_SUFFIXES):
         raise SeewhyError(
@@ -105,7 +105,7 @@ def find_architecture(name: str) -> "Architecture":
     raise Unknown("model", name, available(), hint=_sources())
 
 
-def _opened(name: str, weights: Any, classes: Classes | None) -> "Model":
+def _open(name: str, weights: Any, classes: Classes | None) -> "Model":
     if ":" in name and "/" not in name and not name.endswith(WEIGHT_SUFFIXES):
         return _source("own").open_own(name, weights, classes)
     return find_architecture(name).open(weights, classes)

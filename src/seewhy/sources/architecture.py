@@ -1,4 +1,4 @@
-"""An architecture that a source names, and how it becomes a `Model` with weights."""
+"""An architecture from a source, which becomes a `Model` when weights are loaded."""
 
 import os
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from seewhy.sources import fitting
 from seewhy.sources.classes import Classes, read_classes
 from seewhy.sources.weights import StateDict, read_weights
 
-Weights = str | os.PathLike[str] | None  # a file, "random", or None: the ones it comes with
+Weights = str | os.PathLike[str] | None  # a file, "random", or None: the published ones
 RANDOM = "random"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a source knows about a model before it has weights.
+    """What a source provides for a model, before weights are loaded.
 
-    - `build`: an untrained network for a number of classes; None: as many as it comes with.
-    - `trained`: the network with the weights it comes with; may download them.
-    - `count`: how many classes it comes with; None when unknown.
-    - `translate`: renames or drops tensors of files in the source's older formats.
+    - `build`: builds an untrained network with this number of classes; None: the default number.
+    - `trained`: returns the network with its published weights, which may be downloaded.
+    - `count`: the default number of classes; None if unknown.
+    - `translate`: renames or drops the tensors of files in older formats.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Architecture:
     translate: Callable[[StateDict], StateDict] = dict
 
     def open(self, weights: Weights = None, classes: Classes | None = None) -> Model:
-        """The model with these weights and class names.
+        """Return the model with these weights and class names.
 
-        Raises `SeewhyError` when the weights cannot be had, do not fit, or the number of
-        class names is not the number of classes.
+        Raises `SeewhyError` if the weights are not available or do not fit, or if the number of
+        class names differs from the number of classes.
         """
         names = None if classes is None else read_classes(classes)
         if weights is None:
@@ -84,7 +84,7 @@ class Architecture:
 
 
 def seeded(build: Callable[[], nn.Module]) -> nn.Module:
-    """What `build` makes with seed 0; the caller's random numbers go on undisturbed."""
+    """Build a network with seed 0, without changing the global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # torch.manual_seed would seed every GPU too
         return build()

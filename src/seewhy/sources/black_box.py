@@ -1,9 +1,9 @@
-"""Models of which nothing is known but the scores: functions, ONNX sessions, detectors.
+"""Models that only return scores: functions, ONNX sessions, detectors.
 
     model = seewhy.black_box(lambda pixels: service.classify(pixels.numpy()), size=224)
     seewhy.explain(model, "dog.jpg", "rise")
 
-Methods that need scores alone work on them; all others say that there are no gradients.
+Methods that need only scores work on them; all others raise NotApplicable.
 """
 
 import operator
@@ -34,29 +34,29 @@ def black_box(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
 ) -> Model:
-    """A model whose scores are whatever `function` says.
+    """Wrap a function that returns scores as a model.
 
-    - `function`: gets pictures as a float tensor [k, channels, height, width] on the CPU, pixels in
-      [0, 1] (normalised, if `mean` and `std` are given), and returns an array, tensor or list of
-      finite numbers: [k, classes], or [k] where there is one score. Or an
-      `onnxruntime.InferenceSession` with one input of pictures, whose first output counts.
-    - `size`: the side or (height, width) that pictures are resized and cropped to; None: none.
-    - `classes`: names of the scores. - `channels`: 3 for RGB, 1 for grey,
-      or any other number for tensors and arrays.
+    - `function`: takes pictures as a float tensor [k, channels, height, width] on the CPU, with
+      pixels in [0, 1] (normalised, if `mean` and `std` are given), and returns an array, tensor or
+      list of finite numbers: [k, classes], or [k] for a single score. Or an
+      `onnxruntime.InferenceSession` with one input for pictures; its first output is used.
+    - `size`: the side or (height, width) to resize and crop pictures to; None: unchanged.
+    - `classes`: names of the scores. - `channels`: 3 for RGB, 1 for grey, or
+      any other number for arrays and tensors.
 
     The baseline "mean" is the colour that is normalised to zero, so black if `mean` is not given.
-    Scores are taken as they are: no softmax makes probabilities of them. What the function raises
-    goes to the caller; a result of another shape, NaN and infinities raise SeewhyError.
+    Scores are used unchanged, without a softmax. Exceptions of the function reach the caller; a
+    result of another shape, NaN and infinities raise SeewhyError.
     """
     if not isinstance(channels, int) or channels < 1:
         raise SeewhyError(f"channels must be a whole number above 0, not {channels!r}")
-    called = _as_function(function)
-    named = name or getattr(function, "__name__", type(function).__name__)
-    listed = isinstance(mean, Sequence | Tensor | np.ndarray)
-    means = mean if listed else [mean or 0.0] * channels  # their number is that of the channels
-    box = _BlackBox(called, named)
+    wrapped = _as_function(function)
+    label = name or getattr(function, "__name__", type(function).__name__)
+    per_channel = isinstance(mean, Sequence | Tensor | np.ndarray)
+    means = mean if per_channel else [mean or 0.0] * channels  # Model infers the channels from it
+    box = _BlackBox(wrapped, label)
     return _BlackBoxModel(
-        box, mean=means, std=std, size=size, classes=classes, name=named, outputs="scores"
+        box, mean=means, std=std, size=size, classes=classes, name=label, outputs="scores"
     )
 
 
@@ -65,43 +65,46 @@ def detection_score(
     box: Numbers,
     class_scores: SupportsIndex | Numbers,
 ) -> Function:
-    """How well a detector still finds one object, as a function for `black_box`.
+    """Return a function for `black_box` that scores how well a detector finds one object.
 
         s = max over detections of  IoU(box, its box) * cos(class_scores, its classes) * objectness
 
-    and 0 where nothing is found. With RISE this is D-RISE: Vitali Petsiuk et al.: Black-box
+    and 0 if nothing is detected. With RISE this is D-RISE: Vitali Petsiuk et al.: Black-box
     explanation of object detectors via saliency maps, 2021, arXiv 2006.03204.
 
-    - `detect`: gets pictures [k, channels, height, width] and returns for each a mapping with
-      "boxes" [n, 4] as left, top, right, bottom in pixels, and "probabilities" [n, classes] and
-      maybe "objectness" [n]; or, as torchvision's detectors, "labels" [n] and "scores" [n], which
-      stand for the class alone and for the objectness.
-    - `box`: of the object, likewise. - `class_scores`: its class, or a number for each class.
-    Of a detector with labels it is not known how many classes there are; one that it never finds
-    has the score 0.
+    - `detect`: takes pictures [k, channels, height, width] and returns a mapping for each, with
+      "boxes" [n, 4] as left, top, right, bottom in pixels, "probabilities" [n, classes] and
+      optionally "objectness" [n]. Or, like torchvision's detectors, with "labels" [n] and "scores"
+      [n], which are used as one-hot probabilities and as objectness.
+    - `box`: the box of the object, in the same form. - `class_scores`: its class, or a number for
+      each class.
+    The number of classes of a detector with labels is unknown; a class that it never detects has
+    the score 0.
 
         detect = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights="DEFAULT").eval()
-        found = detect(pixels)[0]
-        score = seewhy.detection_score(detect, found["boxes"][0], int(found["labels"][0]))
+        detection = detect(pixels)[0]
+        score = seewhy.detection_score(detect, detection["boxes"][0], int(detection["labels"][0]))
         seewhy.explain(seewhy.black_box(score), pixels, "rise")
     """
-    wanted = torch.as_tensor(box, dtype=torch.float32).detach().cpu()
-    if wanted.shape != (4,) or not bool((wanted[2:] > wanted[:2]).all()):
-        raise SeewhyError(f"a box is (left, top, right, bottom), not {wanted.tolist()}")
-    asked = _class_or_numbers(class_scores)
+    target_box = torch.as_tensor(box, dtype=torch.float32).detach().cpu()
+    if target_box.shape != (4,) or not bool((target_box[2:] > target_box[:2]).all()):
+        raise SeewhyError(f"the box must be (left, top, right, bottom), not {target_box.tolist()}")
+    target_class = _class_or_numbers(class_scores)
 
     def score(pixels: Tensor) -> Float[Tensor, " k"]:
-        found = detect(pixels)
-        if len(found) != len(pixels):
-            raise SeewhyError(f"the detector gave {len(found)} results for {len(pixels)} pictures")
-        return torch.stack([_best(one, wanted, asked) for one in found])
+        detections = detect(pixels)
+        if len(detections) != len(pixels):
+            raise SeewhyError(
+                f"the detector returned {len(detections)} results for {len(pixels)} pictures"
+            )
+        return torch.stack([_best(detected, target_box, target_class) for detected in detections])
 
     score.__name__ = getattr(detect, "__name__", type(detect).__name__)
     return score
 
 
 class _BlackBox(nn.Module):
-    """Calls the function; a network without weights, layers and gradients."""
+    """A network without weights, layers and gradients that calls the function."""
 
     def __init__(self, function: Function, name: str):
         super().__init__()
@@ -111,11 +114,11 @@ class _BlackBox(nn.Module):
         return _Opaque.apply(pixels, self)
 
     def __deepcopy__(self, memo: dict) -> "_BlackBox":
-        """There is nothing in it that a copy could do faster."""
-        raise TypeError("a black box is not copied")
+        """Raise TypeError, because a copy would call the same function and gain nothing."""
+        raise TypeError("a black box cannot be copied")
 
     def scores(self, pixels: Tensor) -> Float[Tensor, "k classes"]:
-        """What the function says, checked."""
+        """Call the function and check its result."""
         result = self.function(pixels.detach().cpu().float())
         count = len(pixels)
         try:
@@ -133,7 +136,7 @@ class _BlackBox(nn.Module):
 
 
 class _Opaque(torch.autograd.Function):
-    """The function, for autograd: whoever pulls back through it is told why that cannot be."""
+    """The function as an autograd operation whose backward pass raises NotApplicable."""
 
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, box: _BlackBox) -> Tensor:
@@ -147,48 +150,48 @@ class _Opaque(torch.autograd.Function):
 
 
 class _BlackBoxModel(Model):
-    """Has no layers, and nothing to be said about how its maps lie in memory."""
+    """A model without layers, for which no memory format needs to be chosen."""
 
     def __init__(self, box: _BlackBox, **settings: Any):
         super().__init__(box, **settings)
         self._memory_format = torch.contiguous_format
 
     def find_layer(self, pixels: Tensor | None = None) -> str:
-        """There is none."""
+        """Raise NotApplicable, because a black box has no layers."""
         raise NotApplicable(_why_not(self.name))
 
 
 def _why_not(name: str) -> str:
     return (
-        f"{name} is a black box, without gradients and layers; "
+        f"{name} is a black box without gradients and layers; "
         "occlusion, rise, lime and kernel-shap need neither"
     )
 
 
 def _as_function(function: Any) -> Function:
     if hasattr(function, "run") and hasattr(function, "get_inputs"):
-        return _of_session(function)
+        return _from_session(function)
     if not callable(function):
         raise SeewhyError(
-            "a black box is a function of pictures or an onnxruntime.InferenceSession, not "
+            "black_box() needs a function of pictures or an onnxruntime.InferenceSession, not "
             f"{type(function).__name__}"
         )
     return function
 
 
-def _of_session(session: Any) -> Function:
-    """The session as a function; one that takes so many pictures only is run on so many."""
-    (given,) = session.get_inputs()
-    fixed = given.shape[0] if isinstance(given.shape[0], int) else None
+def _from_session(session: Any) -> Function:
+    """Wrap an ONNX session as a function; batches are padded if its batch size is fixed."""
+    (pictures,) = session.get_inputs()
+    fixed = pictures.shape[0] if isinstance(pictures.shape[0], int) else None
 
     def run(pixels: Tensor) -> np.ndarray:
-        return session.run(None, {given.name: pixels.contiguous().numpy()})[0]
+        return session.run(None, {pictures.name: pixels.contiguous().numpy()})[0]
 
     def run_in_parts(pixels: Tensor) -> np.ndarray:
         assert fixed is not None
         missing = -len(pixels) % fixed
         padded = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
-        return np.concatenate([run(some) for some in padded.split(fixed)])[: len(pixels)]
+        return np.concatenate([run(part) for part in padded.split(fixed)])[: len(pixels)]
 
     return run if fixed is None else run_in_parts
 
@@ -200,13 +203,13 @@ def _as_tensor(result: Any) -> Tensor:
 
 
 def _class_or_numbers(class_scores: Any) -> int | Float[Tensor, " classes"]:
-    """The index of a class, of whatever integer type, or a number for each class."""
+    """Return the index of a class, given as any integer type, or a number for each class."""
     if np.ndim(class_scores) == 0:
         try:
             index = operator.index(class_scores)
         except TypeError:
             raise SeewhyError(
-                f"class_scores is a class or a number for each class, not {class_scores!r}"
+                f"class_scores must be a class or a number for each class, not {class_scores!r}"
             ) from None
         if index < 0:
             raise SeewhyError(f"classes count from 0; there is no class {index}")
@@ -215,48 +218,48 @@ def _class_or_numbers(class_scores: Any) -> int | Float[Tensor, " classes"]:
 
 
 def _best(
-    found: Mapping[str, Any], box: Float[Tensor, "4"], asked: int | Float[Tensor, " classes"]
+    detected: Mapping[str, Any], box: Float[Tensor, "4"], target: int | Float[Tensor, " classes"]
 ) -> Float[Tensor, ""]:
-    """The highest similarity of a detection in one picture."""
-    boxes = _numbers(found, "boxes").view(-1, 4)
+    """Return the score of the best detection in one picture."""
+    boxes = _numbers(detected, "boxes").view(-1, 4)
     if not len(boxes):
         return torch.tensor(0.0)
-    if "probabilities" in found:
-        probabilities = _numbers(found, "probabilities")
+    if "probabilities" in detected:
+        probabilities = _numbers(detected, "probabilities")
         classes = probabilities.shape[1]
-        if isinstance(asked, int) and asked >= classes:
+        if isinstance(target, int) and target >= classes:
             raise SeewhyError(
-                f"class {asked} is out of range: the detector has {classes}, 0 to {classes - 1}"
+                f"class {target} is out of range: the detector has {classes}, 0 to {classes - 1}"
             )
-        wanted = _one_for_each(asked, classes)
-        alike = F.cosine_similarity(probabilities, wanted[None], dim=1)
-        certain = _numbers(found, "objectness") if "objectness" in found else 1.0
+        weights = _class_weights(target, classes)
+        similarity = F.cosine_similarity(probabilities, weights[None], dim=1)
+        objectness = _numbers(detected, "objectness") if "objectness" in detected else 1.0
     else:
-        labels = _numbers(found, "labels").long()
-        named = 1 + asked if isinstance(asked, int) else len(asked)
-        wanted = _one_for_each(asked, max(named, int(labels.max()) + 1))
-        alike = F.normalize(wanted, dim=0)[labels]
-        certain = _numbers(found, "scores")
-    return (box_iou(box[None], boxes)[0] * alike * certain).max()
+        labels = _numbers(detected, "labels").long()
+        given = 1 + target if isinstance(target, int) else len(target)
+        weights = _class_weights(target, max(given, int(labels.max()) + 1))
+        similarity = F.normalize(weights, dim=0)[labels]
+        objectness = _numbers(detected, "scores")
+    return (box_iou(box[None], boxes)[0] * similarity * objectness).max()
 
 
-def _numbers(found: Mapping[str, Any], key: str) -> Tensor:
-    if key not in found:
-        has = ", ".join(found)
+def _numbers(detected: Mapping[str, Any], key: str) -> Tensor:
+    if key not in detected:
+        has = ", ".join(detected)
         raise SeewhyError(
             f"a detection has no {key} (it has {has}); expected boxes with probabilities, or with "
             "labels and scores"
         )
-    return _as_tensor(found[key]).float().cpu()
+    return _as_tensor(detected[key]).float().cpu()
 
 
-def _one_for_each(asked: int | Float[Tensor, " named"], count: int) -> Float[Tensor, " classes"]:
-    """A number for each of `count` classes; those that are not named have none."""
-    scores = torch.zeros(count)
-    if isinstance(asked, int):
-        scores[asked] = 1
-        return scores
-    if len(asked) > count:
-        raise SeewhyError(f"class_scores has {len(asked)} numbers, the detector {count} classes")
-    scores[: len(asked)] = asked
-    return scores
+def _class_weights(target: int | Float[Tensor, " given"], count: int) -> Float[Tensor, " classes"]:
+    """Return a number for each of `count` classes: one-hot, or padded with zeros."""
+    weights = torch.zeros(count)
+    if isinstance(target, int):
+        weights[target] = 1
+        return weights
+    if len(target) > count:
+        raise SeewhyError(f"class_scores has {len(target)} numbers, the detector {count} classes")
+    weights[: len(target)] = target
+    return weights

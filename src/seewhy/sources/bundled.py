@@ -12,12 +12,12 @@ from seewhy.sources.architecture import Architecture
 
 
 def names() -> list[str]:
-    """The bundled models."""
+    """Return the names of the bundled models."""
     return zoo.names()
 
 
 def architecture(name: str) -> Architecture:
-    """The bundled model, with the preprocessing and class names on its card."""
+    """Return a bundled model, with the preprocessing and class names from its model card."""
     net, card = zoo.load(name)
     size = _pair(card["size"])
     return Architecture(
@@ -34,7 +34,7 @@ def architecture(name: str) -> Architecture:
 
 def _untrained(net: nn.Module, name: str, count: int | None) -> nn.Module:
     if count is not None:
-        raise SeewhyError(f"{name} cannot be rebuilt for {count} classes; give its own weights")
+        raise SeewhyError(f"{name} cannot be rebuilt for {count} classes; use its own weights")
     fresh = copy.deepcopy(net)
     for module in fresh.modules():
         reset = getattr(module, "reset_parameters", None)

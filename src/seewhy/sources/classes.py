@@ -1,4 +1,4 @@
-"""Class names from a list or a file."""
+"""Read class names from a list or a file."""
 
 import json
 import os
@@ -13,12 +13,12 @@ Classes = Sequence[str] | Mapping[int, str] | str | os.PathLike[str]
 
 
 def read_classes(classes: Classes) -> list[str]:
-    """Class names in the order of the logits.
+    """Return class names in the order of the logits.
 
-    `classes` is a list, a mapping index -> name, or a file: .txt with one name a line, or
-    .json with a list, an object index -> name, or index -> {"name": ...}.
+    `classes` is a list, a mapping index -> name, or a file: .txt with one name per line, or .json
+    with a list, an object index -> name, or index -> {"name": ...}.
 
-    Raises `SeewhyError` when a name is missing or the file cannot be read.
+    Raises `SeewhyError` if a name is missing or the file cannot be read.
     """
     if isinstance(classes, str | os.PathLike):
         return _from_file(require_file(Path(classes), "class name"))
@@ -30,7 +30,7 @@ def _from_file(file: Path) -> list[str]:
         text = file.read_text(encoding="utf-8-sig")
         content = json.loads(text) if file.suffix.lower() == ".json" else text.splitlines()
     except UnicodeDecodeError:
-        raise SeewhyError(f"{file} is not UTF-8 text; give one class name a line") from None
+        raise SeewhyError(f"{file} is not UTF-8 text; give one class name per line") from None
     except json.JSONDecodeError as error:
         raise SeewhyError(f"{file} is not valid JSON: {error}; give a list of names") from None
     except OSError as error:

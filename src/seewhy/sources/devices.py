@@ -1,4 +1,4 @@
-"""A device by name, checked to be there."""
+"""Find a device by name and check that it is available."""
 
 import torch
 
@@ -8,9 +8,9 @@ KINDS = ("cpu", "cuda", "mps")
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """The device called "cpu", "cuda", "cuda:1" or "mps".
+    """Return the device named "cpu", "cuda", "cuda:1" or "mps".
 
-    Raises `SeewhyError` when this machine lacks it, `Unknown` when there is no such kind.
+    Raises `SeewhyError` if it is not available, `Unknown` if there is no such kind of device.
     """
     kind, _, number = str(device).partition(":")
     if kind not in KINDS or (number and not number.isdigit()):

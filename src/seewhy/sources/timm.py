@@ -13,12 +13,12 @@ PREFIX = "timm"
 
 
 def names() -> list[str]:
-    """The models that timm builds, without the prefix."""
+    """Return the names of timm's models, without the prefix."""
     return _timm().list_models()
 
 
 def architecture(name: str) -> Architecture:
-    """The classifier, with the preprocessing and class names that timm knows for it."""
+    """Return a classifier, with timm's preprocessing and class names."""
     timm = _timm()
     full, bare = f"{PREFIX}/{name}", name.partition(".")[0]
     if not timm.is_model(bare):
@@ -28,7 +28,7 @@ def architecture(name: str) -> Architecture:
     record = from_timm(data)
     count = config.get("num_classes", 1000)
     if not count:
-        raise SeewhyError(f"{full} has no classifier; choose one that was trained on classes")
+        raise SeewhyError(f"{full} has no classifier; choose a model that was trained to classify")
     return Architecture(
         full,
         build=lambda other: _build(name, other),
@@ -50,15 +50,15 @@ def _timm() -> ModuleType:
 
 
 def _config(name: str, bare: str, full: str) -> dict[str, Any]:
-    """timm's record of the published weights; empty where there are none."""
+    """Return timm's configuration of the published weights; empty if there are none."""
     from timm.models import get_pretrained_cfg, list_pretrained
 
     try:
-        found = get_pretrained_cfg(name)
+        config = get_pretrained_cfg(name)
     except RuntimeError:
         tagged = [f"{PREFIX}/{known}" for known in list_pretrained(f"{bare}.*")]
         raise Unknown("model", full, tagged, hint=f"try {PREFIX}/{bare}") from None
-    return {} if found is None else found.to_dict()
+    return {} if config is None else config.to_dict()
 
 
 def _class_names(config: dict[str, Any], count: int) -> list[str] | None:
@@ -76,11 +76,11 @@ def _build(name: str, count: int | None) -> nn.Module:
 
 
 def _trained(name: str, full: str, published: bool) -> nn.Module:
-    way_out = "pass --weights FILE, or weights='random' for an untrained network"
+    advice = "pass --weights FILE, or weights='random' for an untrained network"
     if not published:
-        raise SeewhyError(f"timm publishes no weights for {full}; {way_out}")
+        raise SeewhyError(f"timm publishes no weights for {full}; {advice}")
     try:
         return _timm().create_model(name, pretrained=True)
-    except Exception as error:  # hub, network, disk: each has errors of its own
+    except Exception as error:  # hub, network and disk each raise their own errors
         why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SeewhyError(f"the weights of {full} could not be loaded ({why}); {way_out}") from None
+        raise SeewhyError(f"the weights of {full} could not be loaded ({why}); {advice}") from None

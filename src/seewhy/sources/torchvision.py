@@ -15,19 +15,19 @@ from seewhy.sources.architecture import Architecture
 from seewhy.sources.weights import StateDict
 
 PREFIX = "torchvision"
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads that only training reads
-# These normalise their input once more, inside; their published weights expect it.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads that are used only in training
+# These normalise their input again internally, as their published weights expect.
 WITH_AUXILIARY = {"googlenet", "inception_v3"}
 DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # names before torch 0.4.1
 
 
 def names() -> list[str]:
-    """The classifiers that torchvision builds, without the prefix."""
+    """Return the names of torchvision's classifiers, without the prefix."""
     return torchvision.models.list_models(module=torchvision.models)
 
 
 def architecture(name: str) -> Architecture:
-    """The classifier, with the preprocessing and class names of its published weights."""
+    """Return a classifier, with the preprocessing and class names of its published weights."""
     full = f"{PREFIX}/{name}"
     if name not in names():
         if name in torchvision.models.list_models():
@@ -57,7 +57,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(name: str, count: int | None) -> nn.Module:
-    """The untrained network, without auxiliary heads."""
+    """Build the untrained network, without auxiliary heads."""
     options: dict[str, Any] = {} if count is None else {"num_classes": count}
     if name in WITH_AUXILIARY:
         options |= {"aux_logits": False, "transform_input": True, "init_weights": False}
@@ -65,7 +65,7 @@ def build(name: str, count: int | None) -> nn.Module:
 
 
 def translate(state: StateDict) -> StateDict:
-    """Published weights as today's networks name them: no auxiliary heads, no dots in names."""
+    """Drop auxiliary heads, and rename tensors of old DenseNet files (no dots in names)."""
     return {
         DENSENET.sub(r"\1\2", key): tensor
         for key, tensor in state.items()

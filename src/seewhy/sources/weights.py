@@ -1,4 +1,4 @@
-"""Read a file of weights without running any code that it may carry."""
+"""Read weights from a file without running any code that it may contain."""
 
 import argparse
 import os
@@ -17,23 +17,24 @@ from seewhy.images.files import require_file
 
 StateDict = dict[str, Tensor]
 
-# Where training scripts put the weights among the rest of a checkpoint, the usual ones first.
+# Keys under which training scripts store the weights in a checkpoint, most common first.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "module", "params"),
     *("teacher", "model_ema", "ema", "state_dict_ema", "student"),
 )
 TORCH_ZIP, TORCH_PICKLE = b"PK\x03\x04", b"\x80"
-SAFETENSORS = b"{"  # the header, after eight bytes that say how long it is
+SAFETENSORS = b"{"  # start of the header, after eight bytes with its length
 ANOTHER = "give a .safetensors file, or a state dict saved with torch.save"
 
 
 def read_weights(path: str | os.PathLike[str]) -> StateDict:
-    """The tensors in a .safetensors file or a PyTorch checkpoint, by name, on the CPU.
+    """Read the tensors of a .safetensors file or a PyTorch checkpoint, by name, on the CPU.
 
-    The content decides, not the suffix. A checkpoint is unwrapped: `{"model": {...}}`.
+    The format is determined by the content, not the suffix. Checkpoints such as `{"model": {...}}`
+    are unwrapped.
 
-    Raises `SeewhyError` when the file is missing, damaged, would run code, holds no weights,
-    or holds NaN or infinity.
+    Raises `SeewhyError` if the file is missing or damaged, would run code, or holds no weights, NaN
+    or infinity.
     """
     file = require_file(Path(path), "weights")
     try:
@@ -47,7 +48,7 @@ def read_weights(path: str | os.PathLike[str]) -> StateDict:
 
 
 def _content(file: Path, start: bytes) -> Any:
-    if start[8:] == SAFETENSORS:  # first: the length before it may look like anything
+    if start[8:] == SAFETENSORS:  # checked first, because the length can be any bytes
         return _from_safetensors(file)
     if start.startswith((TORCH_ZIP, TORCH_PICKLE)):
         return _from_torch(file)
@@ -64,29 +65,30 @@ def _from_safetensors(file: Path) -> StateDict:
         return load_file(file)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise SeewhyError(
-            f"{file} is truncated or no safetensors file ({_one_line(error)}); give a complete file"
+            f"{file} is truncated or not a safetensors file ({_one_line(error)}); "
+            "give a complete file"
         ) from None
 
 
 def _from_torch(file: Path) -> Any:
     try:
-        # A Namespace only holds values; many training scripts store their arguments in one.
+        # Namespace is harmless, and many training scripts store their arguments in one.
         with (
-            file.open("rb") as stream,  # given a name, torch.load would go by its suffix
+            file.open("rb") as stream,  # with a file name, torch.load would go by its suffix
             warnings.catch_warnings(action="ignore"),
             safe_globals([argparse.Namespace]),
         ):
             return torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
+    except Exception as error:  # a damaged file may raise anything
         raise SeewhyError(f"{file} {_refusal(_one_line(error))}") from None
 
 
 def _refusal(error: str) -> str:
-    asked_for = re.search(r"GLOBAL (\S+)", error)
-    if asked_for or "TorchScript" in error:
-        code = f"it asks for {asked_for[1]}" if asked_for else "it is TorchScript"
+    imported = re.search(r"GLOBAL (\S+)", error)
+    if imported or "TorchScript" in error:
+        code = f"it imports {imported[1]}" if imported else "it is TorchScript"
         return (
-            f"would run code ({code}); open it only where you trust it, and save its state dict "
+            f"would run code ({code}); if you trust it, load it yourself and save its state dict "
             "as .safetensors"
         )
     if "Weights only load failed" in error:
