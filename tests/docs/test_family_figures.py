@@ -158,7 +158,7 @@ def test_another_class_gives_another_page(photo, capsys):
         (["--photo", "PHOTO", "-m", "torchvision/resnet51"], "resnet50"),
         (["--photo", "PHOTO", "-m", "scenes", "-w", "absent.safetensors"], "absent.safetensors"),
         (["--photo", "PHOTO", "-m", "scenes", "--target", "mugg"], "did you mean mug"),
-        (["--photo", "PHOTO", "-o", "mynetwork.py"], "cannot make the folder"),
+        (["--photo", "PHOTO", "-o", "mynetwork.py"], "cannot create the folder"),
         (["-m", "scenes"], "--photo"),
         (["--target", "mug"], "--photo"),
         (["--picture", "x"], "--picture"),
