@@ -5,8 +5,7 @@
 Two photographs are placed side by side, and the class of each is explained. A class-specific map
 lies on the left photograph for the left class and on the right one for the right class. Pairs are
 drawn at random; the class of a photograph is what the model predicts for it alone, and a pair is
-used if both classes are among the most probable of the pair. Per method, over the positive values of
-its maps:
+used if both classes are among the most probable of the pair. Per method, over positive values:
 
 - in the named half: the fraction on the photograph of the explained class, mean and 95 % interval
   over the pairs; a class-agnostic map has 50 %;
