@@ -15,7 +15,7 @@ import torch
 import seewhy
 from benchmarks.attribution import TWELVE, Bench
 
-WHAT = ("torch", "seewhy", "panel")  # a plain gradient, the same through us, and twelve methods
+WHAT = ("torch", "seewhy", "panel")  # a plain gradient, the same in seewhy, and twelve methods
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def shortcut(count: int) -> Iterator[str]:
 
 
 def decided_by_the_mark(model: seewhy.Model, factors: Factors) -> tuple[Tensor, Maps]:
-    """Return scenes that only the mark makes the model assign to the marked class; the marks."""
+    """Return the scenes where only the mark causes the marked class, and their marks."""
     target = CLASSES.index(MARKED)
     marked, plain = (render(factors.replace(mark=on), SIZE) for on in (True, False))
     decides = (model(marked.pixels).argmax(1) == target) & (model(plain.pixels).argmax(1) != target)

@@ -1,4 +1,4 @@
-"""`seewhy demo`: a report on photographs and rendered scenes, by an ImageNet and bundled models."""
+"""`seewhy demo`: explain photographs and rendered scenes, and write a report."""
 
 from pathlib import Path
 from typing import Annotated, NamedTuple

@@ -63,7 +63,7 @@ def pictures_of(requested: Sequence[Path]) -> list[Path]:
 
 
 def _several(files: Sequence[Path], requested: Sequence[Path]) -> bool:
-    """Return whether a folder is written; a folder counts as several, even if it holds one."""
+    """Return whether there are several pictures; a folder counts as several, whatever it holds."""
     return len(files) > 1 or any(path.is_dir() for path in requested)
 
 
