@@ -81,7 +81,7 @@ class RunOptions:
     """
 
     precision: str = "full"
-    "full (float32) or fast (bfloat16)."
+    "full, or fast to compute in bfloat16."
 
     seed: int = 0
     "Random seed, for methods that use random numbers."
