@@ -1,9 +1,9 @@
-"""Side by side with peers: the same work, in the same process, as ratios.
+"""Compare the speed of seewhy with other libraries: same work, same process.
 
     python -m benchmarks                 # a table
-    python -m benchmarks --json FILE     # and the figures
+    python -m benchmarks --json FILE     # and the measurements
 
-Each case runs ours and the peer's in turn, so that a drifting machine drifts for both; the
-ratio is the median of the pairs. Before it is timed, a case checks that both sides give the
-same maps, where their definitions agree.
+Each case alternates between ours and the peer's call, so that changes in machine speed affect both;
+the ratio is the median over the pairs. Before it is timed, a case checks that both sides give the
+same maps, if their definitions agree.
 """

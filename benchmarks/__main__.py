@@ -1,4 +1,4 @@
-"""Print the table: `python -m benchmarks`."""
+"""Run the benchmarks and print the table: `python -m benchmarks`."""
 
 import argparse
 import statistics
@@ -12,13 +12,13 @@ from benchmarks.keeping import keep
 
 
 def main() -> None:
-    """Run the cases and print a row as soon as it is measured."""
+    """Run the cases and print each row as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--networks", default="squeezenet1_1", help="names with commas between")
-    parser.add_argument("--runs", type=int, default=7, help="timed pairs of a short case")
+    parser.add_argument("--networks", default="squeezenet1_1", help="comma-separated names")
+    parser.add_argument("--runs", type=int, default=7, help="timed pairs for a short case")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="cases whose name this is a part of")
-    parser.add_argument("--json", type=Path, help="also keep the figures here")
+    parser.add_argument("--only", default="", help="run only cases whose name contains this")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     print(f"torch {torch.__version__}, {given.threads} threads, float32, 224 px\n")
@@ -33,15 +33,15 @@ def main() -> None:
 
 
 def _measured(case: Case) -> dict[str, Any]:
-    found = case.run()
+    comparison = case.run()
     return {
         "case": case.case,
         "network": case.network,
         "batch": case.batch,
         "peer": case.peer,
-        "ours_seconds": [round(s, 4) for s in found.ours],
-        "peer_seconds": [round(s, 4) for s in found.peer],
-        "ratio": round(found.ratio, 3),
+        "ours_seconds": [round(s, 4) for s in comparison.ours],
+        "peer_seconds": [round(s, 4) for s in comparison.peer],
+        "ratio": round(comparison.ratio, 3),
     }
 
 

@@ -1,4 +1,4 @@
-"""Attribution: Grad-CAM on one picture and on a batch, LRP, and panels of many methods."""
+"""Attribution cases: Grad-CAM on one picture and on a batch, LRP, and panels of methods."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ EIGHT = [
     seewhy.methods()["integrated-gradients"](steps=peers.STEPS),
     *("gradient", "input-x-gradient", "deconvnet", "guided-backprop", "cam", "grad-cam"),
 ]
-# One method each of those that one backward answers, from three peers.
+# Methods that need a single backward pass, from three peers.
 TWELVE = [
     *("gradient", "input-x-gradient", "deconvnet", "guided-backprop", "deep-lift"),
     *("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam"),
@@ -31,7 +31,7 @@ COMPOSITES = ["lrp-epsilon-plus-flat", "lrp-epsilon-gamma-box"]
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table, before it is run."""
+    """One row of the table before it is measured."""
 
     case: str
     network: str
@@ -47,7 +47,7 @@ class Case:
 
 
 class Bench:
-    """One network, ours and the peers' copy of it, and a batch of pictures."""
+    """A network, a copy of it for the peers, and a batch of pictures."""
 
     def __init__(self, name: str, batch: int, dtype: torch.dtype = torch.float32):
         torch.manual_seed(0)
@@ -66,33 +66,33 @@ class Bench:
         self.zennit = peers.zennit_calls(self.net, self.pixels, self.target)
 
     def explain(self, method: str, **parameters: object) -> Tensor:
-        """Our attribution, of the same classes."""
+        """Compute our attribution for the same target classes."""
         return seewhy.explain(self.model, self.batch, method, self.target, **parameters).attribution
 
     def plain_forward(self) -> Tensor:
-        """All pictures at once, as one would call the network."""
+        """Run the network on all pictures at once."""
         with torch.no_grad():
             return self.net(self.pixels)
 
 
 def check(name: str) -> None:
-    """Both sides compute the same thing; in float64, where rounding flips no rectifier."""
+    """Check that both sides give the same maps; in float64, so that rounding flips no ReLU."""
     bench = Bench(name, 2, torch.float64)
     for method in ("gradient", "deconvnet", "guided-backprop", "input-x-gradient"):
         _same(method, bench.explain(method), bench.captum[method]())
     steps = bench.explain("integrated-gradients", steps=peers.STEPS)
-    # captum's default baseline is zero, and so is ours where nothing is normalised.
+    # captum's default baseline is zero; so is ours without normalisation.
     _same("integrated-gradients", steps, bench.captum["integrated-gradients"]())
     ours = bench.explain("grad-cam", relu=False, layer=bench.layer).sum(1, keepdim=True)
     _same("grad-cam", ours, bench.captum["grad-cam"]())
     for composite in COMPOSITES:
-        # zennit's stabiliser is larger, and it counts the eps of what it merges; with both made
-        # equal the tests find 1e-6.
+        # zennit's stabiliser is larger, and includes the eps of merged batch normalisations; with
+        # both made equal, the tests find a difference of 1e-6.
         _same(composite, bench.explain(composite), bench.zennit[composite](), 5e-3)
 
 
 def cases(networks: list[str], runs: int) -> Iterator[Case]:
-    """Every case, checked."""
+    """Yield all cases; the maps of each network are checked first."""
     for name in networks:
         check(name)
         for size in (1, 16):
@@ -112,7 +112,7 @@ def cases(networks: list[str], runs: int) -> Iterator[Case]:
         yield _panel(bench, EIGHT, bench.captum, "captum", few)
         everyone = {**bench.cams, **bench.captum, **bench.zennit}
         if name == "resnet50":
-            del everyone["deep-lift"]  # captum has none for rectifiers that are used twice
+            del everyone["deep-lift"]  # captum's does not support ReLUs that are used twice
         twelve = [method for method in TWELVE if method in everyone]
         yield _panel(bench, twelve, everyone, "captum, pytorch-grad-cam, zennit", few)
 

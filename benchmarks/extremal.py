@@ -1,9 +1,9 @@
-"""Extremal perturbation: our default beside the published algorithm, at the same true area.
+"""Extremal perturbation: our default against the published algorithm, at the same exact area.
 
-`python -m benchmarks.extremal --images FOLDER --weights FILE` prints, for both ways and every area,
-the probability of the predicted class that is kept when each mask is cut to exactly that area and
-all else is blurred, in how many pictures ours keeps no less, how much of the picture the mask shows
-before it is cut, how long its outline is once it is (a disc of that area has 1), and the time.
+`python -m benchmarks.extremal --images FOLDER --weights FILE` prints, for both algorithms and every
+area: the preserved probability of the predicted class when each mask is cut to exactly that area
+and the rest is blurred, in how many pictures ours preserves no less, the mean of the mask before it
+is cut, the length of its outline after that (1 for a disc of that area), and the time.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from benchmarks.keeping import Row, clock, show
 from seewhy.perturbation.smooth import hardened
 
 NAME = "extremal-perturbation"
-EQUAL = 0.01  # probabilities that differ by less are the same
+EQUAL = 0.01  # probabilities that differ by less count as equal
 
 
 @dataclass(frozen=True)
 class Way:
-    """What one way of optimising gave.
+    """The results of one algorithm.
 
     - `kept`: probability of the class, per picture and area. - `shown`: the mean of each area's
     masks. - `outline`: of the cut masks. - `seconds`: for all pictures and areas. - `forwards`: per
@@ -41,22 +41,22 @@ class Way:
 
 
 def main() -> None:
-    """Print a row for each way and area as soon as it is measured."""
+    """Print a row for each algorithm and area as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.extremal")
     parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--weights", required=True, help="of SqueezeNet 1.1")
+    parser.add_argument("--weights", required=True, help="weights file for SqueezeNet 1.1")
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--areas", default="0.05,0.1,0.2")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--json", type=Path, help="also keep the figures here")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model = seewhy.open_model(
         "torchvision/squeezenet1_1", weights=given.weights, device=given.device
     )
-    found = sorted(given.images.glob("*.jpg"))
-    files = found[:: max(1, len(found) // given.pictures)][: given.pictures]
+    files = sorted(given.images.glob("*.jpg"))
+    files = files[:: max(1, len(files) // given.pictures)][: given.pictures]
     pixels = model.prepare([str(file) for file in files]).pixels
     whole = model(pixels).softmax(1).amax(1).mean()
     print(f"{len(files)} pictures, whole: {whole:.3f}")
@@ -68,8 +68,8 @@ def main() -> None:
 
 
 def measured(model: seewhy.Model, pixels: Tensor, areas: tuple[float, ...]) -> Iterator[Row]:
-    """Ours, ours in bfloat16, and the published way."""
-    _way(model, pixels[:2], areas, steps=2)  # what is done once is not timed
+    """Measure ours, ours in bfloat16, and the published algorithm."""
+    _way(model, pixels[:2], areas, steps=2)  # warm-up, not timed
     ours = _way(model, pixels, areas)
     yield from _rows("ours", areas, ours, ours, len(pixels))
     fast = _way(model, pixels, areas, precision="fast")
@@ -90,7 +90,7 @@ def _way(model: seewhy.Model, pixels: Tensor, areas: tuple[float, ...], **option
 
 
 def _outline(masks: Float[Tensor, "pictures height width"]) -> Float[Tensor, ""]:
-    """Edges between pixels, as a multiple of those of a disc of the same area."""
+    """Return the length of the outline, relative to that of a disc of the same area."""
     edges = sum(masks.diff(dim=axis).abs().sum((1, 2)) for axis in (1, 2))
     return (edges / (8 * (masks.sum((1, 2)) / math.pi).sqrt())).mean()
 

@@ -1,4 +1,4 @@
-"""Rows of figures: printed as a table while they are measured, and kept in a file."""
+"""Print measurements as rows of a table, and store them in a file."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 def show(rows: Iterable[Row], file: Path | None = None, key: Iterable[str] = ()) -> None:
-    """Print each row as soon as it is there; rows of the same `key` in the file are replaced."""
+    """Print each row when it is measured; rows with the same `key` in the file are replaced."""
     for number, row in enumerate(rows):
         if not number:
             print(f"\n| {' | '.join(row)} |\n|{'---|' * len(row)}")
@@ -23,7 +23,7 @@ def show(rows: Iterable[Row], file: Path | None = None, key: Iterable[str] = ())
 
 
 def keep(row: Row, file: Path, key: Iterable[str]) -> None:
-    """Put the row into the file, in the place of an older one of the same key."""
+    """Write the row to the file, replacing an older one with the same key."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = json.loads(file.read_text())["rows"] if file.exists() else []
     rows = [old for old in rows if any(old.get(k) != row.get(k) for k in key)]
@@ -31,17 +31,17 @@ def keep(row: Row, file: Path, key: Iterable[str]) -> None:
 
 
 def about() -> dict[str, Any]:
-    """What the figures were measured on."""
-    found = {
+    """Return the software and hardware of the measurements."""
+    facts = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
-    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+    return facts | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def clock() -> float:
-    """Seconds, once a GPU has done what it was asked for."""
+    """Return the time in seconds, after waiting for the GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

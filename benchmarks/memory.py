@@ -1,7 +1,7 @@
-"""Peak memory of a panel beside that of one plain gradient: `python -m benchmarks.memory`.
+"""Peak memory of a panel and of one plain gradient: `python -m benchmarks.memory`.
 
-Each is run in a process of its own, on the same batch; what counts is the growth of the resident
-set above what the loaded model and the batch take.
+Each runs in a process of its own, on the same batch; the result is the peak growth of the resident
+set after the model and the batch have been loaded.
 """
 
 import argparse
@@ -15,11 +15,11 @@ import torch
 import seewhy
 from benchmarks.attribution import TWELVE, Bench
 
-WHAT = ("torch", "seewhy", "panel")  # a plain gradient, the same through us, and twelve methods
+WHAT = ("torch", "seewhy", "panel")  # a plain gradient, the same in seewhy, and twelve methods
 
 
 def main() -> None:
-    """Print the peaks and their ratios, for each network."""
+    """Print the peaks and their ratios for each network."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--networks", default="squeezenet1_1,resnet50")
     parser.add_argument("--batch", type=int, default=16)
@@ -31,10 +31,10 @@ def main() -> None:
     print("| network | batch | a gradient by torch, MB | ours, MB | panel, MB | / torch | / ours |")
     print("|---|---|---|---|---|---|---|")
     for name in given.networks.split(","):
-        torchs, ours, panel = (_in_own_process(name, given.batch, what) for what in WHAT)
+        torch_only, ours, panel = (_in_own_process(name, given.batch, what) for what in WHAT)
         print(
-            f"| {name} | {given.batch} | {torchs:.0f} | {ours:.0f} | {panel:.0f} "
-            f"| {panel / torchs:.2f} | {panel / ours:.2f} |",
+            f"| {name} | {given.batch} | {torch_only:.0f} | {ours:.0f} | {panel:.0f} "
+            f"| {panel / torch_only:.2f} | {panel / ours:.2f} |",
             flush=True,
         )
 
@@ -46,10 +46,10 @@ def _in_own_process(name: str, batch: int, what: str) -> float:
 
 
 def _growth(name: str, batch: int, what: str) -> float:
-    """Megabytes that the resident set grows by at most."""
+    """Return the peak growth of the resident set, in megabytes."""
     torch.set_num_threads(2)
     small, bench = Bench(name, 1), Bench(name, batch)
-    seewhy.compare(small.model, small.batch, TWELVE)  # what is loaded once is loaded now
+    seewhy.compare(small.model, small.batch, TWELVE)  # load everything that is loaded only once
     del small
     gc.collect()
     before = _resident()

@@ -1,4 +1,4 @@
-"""The peers' calls, as their users write them, on a network without in-place rectifiers."""
+"""Calls to the peer libraries, as their users write them, without in-place rectifiers."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ SAMPLES, STEPS, NOISE = 25, 32, 0.15
 def captum_calls(
     net: nn.Module, layer: nn.Module, x: Tensor, target: Tensor
 ) -> Mapping[str, Callable[[], Tensor]]:
-    """captum's counterparts of our methods, by our names; it has no CAM.
+    """Return captum's counterparts of our methods, by our names; captum has no CAM.
 
-    Its batches are bounded at as many pictures as ours: unbounded ones need tens of gigabytes.
+    Its batch sizes are limited to that of ours: unlimited ones need tens of gigabytes.
     """
     x = x.clone().requires_grad_()
     noise = {"nt_samples": SAMPLES, "nt_samples_batch_size": 1, "stdevs": NOISE}
@@ -46,7 +46,7 @@ def captum_calls(
 def cam_calls(
     net: nn.Module, layer: nn.Module, x: Tensor, target: Tensor
 ) -> Mapping[str, Callable[[], Tensor]]:
-    """pytorch-grad-cam's methods, by our names; its maps are scaled to [0, 1]."""
+    """Return pytorch-grad-cam's methods, by our names; its maps are scaled to [0, 1]."""
     targets = [ClassifierOutputTarget(int(t)) for t in target]
 
     def run(method: type[BaseCAM]) -> Tensor:
@@ -64,7 +64,7 @@ def cam_calls(
 
 
 def zennit_calls(net: nn.Module, x: Tensor, target: Tensor) -> Mapping[str, Callable[[], Tensor]]:
-    """zennit's composites, by our names, with the canonizer for the network."""
+    """Return zennit's composites, by our names, with the canonizer for the network."""
     resnet = any("BasicBlock" in type(m).__name__ or "Bottleneck" in type(m).__name__
                  for m in net.modules())  # fmt: skip
     canonizers = [ResNetCanonizer() if resnet else SequentialMergeBatchNorm()]
@@ -89,7 +89,7 @@ def zennit_calls(net: nn.Module, x: Tensor, target: Tensor) -> Mapping[str, Call
 
 
 def quiet(function: Callable[..., Tensor], *arguments: object) -> Tensor:
-    """Call without captum's warning that it sets hooks on the rectifiers."""
+    """Call the function without captum's warning about hooks on the ReLUs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*arguments)

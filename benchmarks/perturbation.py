@@ -1,9 +1,9 @@
-"""Methods that change the input, beside bare inference and peers.
+"""Methods that change the input, compared with bare inference and with other libraries.
 
-`python -m benchmarks.perturbation --images FOLDER --weights FILE` prints three tables: how many
-pictures a second are scored, as a share of bare inference in the same precision; the time beside
-captum's occlusion and pytorch-grad-cam's Score-CAM, each at the best of several batch sizes; and
-incremental inference beside whole forwards of ours.
+`python -m benchmarks.perturbation --images FOLDER --weights FILE` prints three tables: the
+throughput of scored variants, as a fraction of bare inference in the same precision; the time
+compared with captum's occlusion and pytorch-grad-cam's Score-CAM, each at the best of several
+batch sizes; and incremental inference compared with full forward passes.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from seewhy.engine.incremental import Incremental
 from seewhy.engine.inference import Inference, prepare
 from seewhy.models.session import borrowed
 
-BATCH = {"cpu": 8, "cuda": 256}  # of bare inference, as ours are
-PEERS = {"cpu": (1, 8, 32), "cuda": (32, 256)}  # batch sizes
+BATCH = {"cpu": 8, "cuda": 256}  # of bare inference, like ours
+PEERS = {"cpu": (1, 8, 32), "cuda": (32, 256)}  # batch sizes to try
 WINDOW, STRIDE = 16, 8
 TOGETHER = 32  # windows in one forward
 PRECISIONS = ("full", "fast")
@@ -32,21 +32,21 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.perturbation")
     parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--weights", required=True, help="of SqueezeNet 1.1")
+    parser.add_argument("--weights", required=True, help="weights file for SqueezeNet 1.1")
     parser.add_argument("--networks", default="squeezenet1_1,googlenet,resnet50,vgg16")
     parser.add_argument("--pictures", type=int, default=2)
     parser.add_argument("--masks", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--json", type=Path, help="also keep the figures here")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model = seewhy.open_model(
         "torchvision/squeezenet1_1", weights=given.weights, device=given.device
     )
-    found = sorted(given.images.glob("*.jpg"))
-    files = found[:: max(1, len(found) // given.pictures)][: given.pictures]
+    files = sorted(given.images.glob("*.jpg"))
+    files = files[:: max(1, len(files) // given.pictures)][: given.pictures]
     pixels = model.prepare([str(file) for file in files]).pixels
     key = ("case", "precision", "network", "peer")
     show(throughput(model, pixels, given.masks, given.runs), given.json, key)
@@ -56,18 +56,18 @@ def main() -> None:
 
 
 def throughput(model: seewhy.Model, pixels: Tensor, masks: int, runs: int) -> Iterator[Row]:
-    """Variants a second as a share of bare inference, which is run between our batches.
+    """Measure throughput as a fraction of bare inference, which runs between our batches.
 
-    And how well the map ranks the pixels, beside the one in full precision.
+    The rank correlation is that of the map with the one in full precision.
     """
     full: dict[str, Tensor] = {}
     methods = {"rise": {"masks": masks}, "occlusion": {"window": 40, "stride": 8}, "score-cam": {}}
     for precision in PRECISIONS:
         for name, options in methods.items():
             method = seewhy.methods()[name](**options)
-            _in_turn(model, pixels, method, precision)  # what is done once is not timed
-            found = [_in_turn(model, pixels, method, precision) for _ in range(runs)]
-            bare, ours, maps = zip(*found, strict=True)
+            _in_turn(model, pixels, method, precision)  # warm-up, not timed
+            measured = [_in_turn(model, pixels, method, precision) for _ in range(runs)]
+            bare, ours, maps = zip(*measured, strict=True)
             ranks = _rank_correlation(maps[0], full.setdefault(name, maps[0]))
             yield {
                 "case": f"{name}, throughput",
@@ -82,9 +82,9 @@ def throughput(model: seewhy.Model, pixels: Tensor, masks: int, runs: int) -> It
 def _in_turn(
     model: seewhy.Model, pixels: Tensor, method: seewhy.Method, precision: str
 ) -> tuple[float, float, Tensor]:
-    """Seconds a variant of bare inference, and of ours: a machine that drifts drifts for both.
+    """Return seconds per variant of bare inference and of ours, and the first picture's map.
 
-    And the first picture's map.
+    Both alternate, so that changes in machine speed affect both.
     """
     size = BATCH[model.device.type]
     with borrowed(model.net), torch.no_grad():
@@ -109,7 +109,7 @@ def _in_turn(
 
 
 def beside_peers(model: seewhy.Model, pixels: Tensor) -> Iterator[Row]:
-    """Seconds beside the best setting of the peer, and how well bfloat16 ranks."""
+    """Compare the time with the peer's best batch size, and the bfloat16 map with the full one."""
     from captum.attr import Occlusion
     from pytorch_grad_cam import ScoreCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -155,7 +155,7 @@ def beside_peers(model: seewhy.Model, pixels: Tensor) -> Iterator[Row]:
 
 
 def incremental(name: str, pixels: Tensor, device: str) -> Row:
-    """Windows by incremental inference, beside whole forwards of ours."""
+    """Compare incremental inference of windows with full forward passes."""
     options = {"init_weights": False} if name == "googlenet" else {}
     net = get_model(name, weights=None, **options).eval().to(device)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -169,12 +169,12 @@ def incremental(name: str, pixels: Tensor, device: str) -> Row:
         run = Incremental(fast.logits)
         patches = torch.zeros(TOGETHER, 3, WINDOW, WINDOW, device=device)
         run(normal, patches[:1], top[:1], left[:1])
-        begun, wrong = clock(), 0.0
+        begun, error = clock(), 0.0
         parts = torch.arange(len(top), device=device).split(TOGETHER)
-        found = [run(normal, patches[: len(p)], top[p], left[p]) for p in parts]
+        results = [run(normal, patches[: len(p)], top[p], left[p]) for p in parts]
         spent = (clock() - begun) / len(top)
-        for part, logits in list(zip(parts, found, strict=True))[::6]:
-            wrong = max(wrong, _apart(fast, normal, top[part[:4]], left[part[:4]], logits[:4]))
+        for part, logits in list(zip(parts, results, strict=True))[::6]:
+            error = max(error, _difference(fast, normal, top[part[:4]], left[part[:4]], logits[:4]))
     whole = (whole + _bare(model, pixels, "full")) / 2
     return {
         "case": f"{len(top)} windows of {WINDOW} px",
@@ -182,20 +182,21 @@ def incremental(name: str, pixels: Tensor, device: str) -> Row:
         "whole, ms a window": 1e3 * whole,
         "incremental, ms": 1e3 * spent,
         "times": whole / spent,
-        "largest relative difference": wrong,
+        "largest relative difference": error,
     }
 
 
-def _apart(net: Inference, normal: Tensor, top: Tensor, left: Tensor, found: Tensor) -> float:
+def _difference(net: Inference, normal: Tensor, top: Tensor, left: Tensor, logits: Tensor) -> float:
+    """Return the largest difference of incremental logits from exact ones, relative to these."""
     copies = normal.repeat(len(top), 1, 1, 1)
     for copy, y, x in zip(copies, top.tolist(), left.tolist(), strict=True):
         copy[:, y : y + WINDOW, x : x + WINDOW] = 0
     expected = net.logits(copies)
-    return float((found - expected).abs().max() / expected.abs().max())
+    return float((logits - expected).abs().max() / expected.abs().max())
 
 
 def _bare(model: seewhy.Model, pixels: Tensor, precision: str) -> float:
-    """Seconds a picture of bare inference: the network alone, on a batch that is there already."""
+    """Return seconds per picture of bare inference: the network alone, on a prepared batch."""
     size = BATCH[model.device.type]
     with borrowed(model.net), torch.no_grad():
         net = prepare(model, pixels[:1], precision)
@@ -203,7 +204,7 @@ def _bare(model: seewhy.Model, pixels: Tensor, precision: str) -> float:
         batch = net.model.laid_out(net.normalised(many))
         net.logits(batch)
         rounds = 4
-        while True:  # for two seconds at least
+        while True:  # measure for at least two seconds
             begun = clock()
             for _ in range(rounds):
                 net.logits(batch)

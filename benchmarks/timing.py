@@ -1,4 +1,4 @@
-"""Time two functions in turn and compare them pair by pair."""
+"""Time two functions alternately and compare them pair by pair."""
 
 import statistics
 import time
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds of ours and of the peer's, run by run."""
+    """Times of ours and of the peer's in seconds, one per run."""
 
     ours: list[float]
     peer: list[float]
 
     @property
     def ratio(self) -> float:
-        """Our time as a share of the peer's: the median over pairs."""
+        """The ratio of our time to the peer's: the median over pairs."""
         return statistics.median(a / b for a, b in zip(self.ours, self.peer, strict=True))
 
 
 def compare(ours: Callable[[], object], peer: Callable[[], object], runs: int) -> Comparison:
-    """Run each once uncounted, then both in turn `runs` times."""
+    """Run each once as a warm-up, then both alternately `runs` times."""
     ours(), peer()
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs):

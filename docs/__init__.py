@@ -1,1 +1,1 @@
-"""What makes the pictures, tables and pages of the documentation."""
+"""Scripts that generate the pictures, tables and pages of the documentation."""

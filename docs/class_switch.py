@@ -1,19 +1,18 @@
-"""Does the map move when another class is asked about?
+"""Does the map move when another class is explained?
 
     python -m docs.class_switch --photos photos -m torchvision/resnet50
 
-Two photographs are laid side by side and the model is asked about the class of each. A map that is
-specific to the class lies on the left photograph for the left class, and on the right one for the
-right class. The pairs are drawn at random; the class of a photograph is what the model calls it
-when it sees it alone, and a pair counts if both classes are among the most probable of the pair.
-Per method, over the positive values of its maps:
+Two photographs are placed side by side, and the class of each is explained. A class-specific map
+lies on the left photograph for the left class and on the right one for the right class. Pairs are
+drawn at random; the class of a photograph is what the model predicts for it alone, and a pair is
+used if both classes are among the most probable of the pair. Per method, over positive values:
 
-- in the named half: the share that lies on the photograph of the class asked about, mean and 95 %
-  interval over the pairs; a map that knows nothing of the class has 50 %;
-- moves: how far the centre of mass moves to the right when the right class is asked about after the
-  left one, in per cent of the width of one photograph; from centre to centre it is 100.
+- in the named half: the fraction on the photograph of the explained class, mean and 95 % interval
+  over the pairs; a class-agnostic map has 50 %;
+- moves: how far the centre of mass moves to the right when the right class is explained instead of
+  the left one, in per cent of the width of one photograph; from centre to centre it is 100.
 
-The network has to take pictures twice as wide as those that it was made for.
+The network must accept pictures twice as wide as its usual input.
 """
 
 import argparse
@@ -39,7 +38,7 @@ METHODS = (
     "lrp-epsilon-gamma-box", "lrp-epsilon", "guided-backprop", "deconvnet",
 )  # fmt: skip
 TOP, PAIRS, SEED = 5, 40, 0
-AT_ONCE, TRIES = 8, 50  # pairs drawn together; draws for each pair that is wanted
+AT_ONCE, TRIES = 8, 50  # pairs drawn at once; maximum draws per requested pair
 
 HEAD = """| method | layer | in the named half, % | moves, % |
 |---|---|---|---|
@@ -48,7 +47,7 @@ HEAD = """| method | layer | in the named half, % | moves, % |
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures of two photographs each, and the classes of the left and of the right one."""
+    """Pictures of two photographs each, and the classes of the left and the right photograph."""
 
     pixels: Float[Tensor, "pairs channels height width"]
     left: Int[Tensor, " pairs"]
@@ -60,7 +59,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Row:
-    """One method on all pairs."""
+    """The result of one method on all pairs."""
 
     method: str
     layer: str | None
@@ -68,7 +67,7 @@ class Row:
     moves: PerPicture
 
     def __str__(self) -> str:
-        """A line of the table."""
+        """Format as a line of the table."""
         named = 100 * self.named
         half = 1.96 * float(named.std()) / math.sqrt(len(named))
         moves = f"{100 * float(self.moves.mean()):.0f}".replace("-", "−")
@@ -77,7 +76,7 @@ class Row:
 
 
 def side_by_side(model: seewhy.Model) -> seewhy.Model:
-    """The model for pictures as wide as they come."""
+    """Return the model for pictures of any width."""
     mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
     return seewhy.Model(model.net, mean=mean, std=std, classes=model.classes, name=model.name)
 
@@ -85,42 +84,42 @@ def side_by_side(model: seewhy.Model) -> seewhy.Model:
 def drawn(
     model: seewhy.Model, photos: Sequence[Path], count: int = PAIRS, seed: int = SEED
 ) -> Pairs:
-    """Pairs of photographs whose classes are among the `TOP` most probable of the pair.
+    """Draw pairs of photographs whose classes are among the `TOP` most probable of the pair.
 
-    Raises SeewhyError where too few are found.
+    Raises SeewhyError if too few pairs qualify.
     """
     if len(photos) < 2 or model.preparation.size is None:
-        raise SeewhyError("at least two photographs are needed, and a model with an input size")
+        raise SeewhyError("give at least two photographs and a model with a fixed input size")
     wide, chance = side_by_side(model), random.Random(seed)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(math.ceil(count * TRIES / AT_ONCE)):
         chosen = [photo for _ in range(AT_ONCE) for photo in chance.sample(photos, 2)]
         alone = model.prepare(chosen).pixels
         left, right = model(alone).argmax(1).view(-1, 2).T
         pixels = torch.cat([alone[::2], alone[1::2]], 3)
         top = wide(pixels).topk(TOP).indices
-        seen = [(top == one[:, None]).any(1) for one in (left, right)]
-        fits = seen[0] & seen[1] & (left != right)
-        found += zip(pixels[fits], left[fits], right[fits], strict=True)
-        if len(found) >= count:
-            return Pairs(*(torch.stack(parts) for parts in zip(*found[:count], strict=True)))
+        in_top = [(top == classes[:, None]).any(1) for classes in (left, right)]
+        fits = in_top[0] & in_top[1] & (left != right)
+        pairs += zip(pixels[fits], left[fits], right[fits], strict=True)
+        if len(pairs) >= count:
+            return Pairs(*(torch.stack(parts) for parts in zip(*pairs[:count], strict=True)))
     raise SeewhyError(
-        f"{model.name} names both photographs in only {len(found)} of the pairs that were drawn; "
-        f"ask for fewer than {count}, or give more photographs"
+        f"{model.name} recognises both photographs in only {len(pairs)} pairs; "
+        f"request fewer than {count}, or give more photographs"
     )
 
 
 def centre(heatmap: Maps) -> PerPicture:
-    """The centre of mass of what is positive, from 0 at the left edge to 1; 0.5 if nothing is."""
+    """Return the horizontal centre of the positive values, 0 (left) to 1; 0.5 if there are none."""
     mass = heatmap.double().clamp(min=0).sum(1)
     width = mass.shape[1]
-    places = (torch.arange(width, dtype=mass.dtype) + 0.5) / width
+    columns = (torch.arange(width, dtype=mass.dtype) + 0.5) / width
     total = mass.sum(1)
-    return torch.where(total > 0, mass @ places / total, 0.5)
+    return torch.where(total > 0, mass @ columns / total, 0.5)
 
 
 def measured(model: seewhy.Model, pairs: Pairs, method: str | Method) -> Row:
-    """How one method's map changes from the left class to the right one."""
+    """Measure how a method's map changes from the left class to the right one."""
     wide = side_by_side(model)
     left, right = (
         seewhy.explain(wide, pairs.pixels, method, target.tolist())
@@ -140,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR")
-    parser.add_argument("-m", "--model", required=True, help="as `seewhy explain` takes it")
+    parser.add_argument("-m", "--model", required=True, help="as for `seewhy explain`")
     parser.add_argument("-w", "--weights", help="a weights file")
-    parser.add_argument("--methods", default=",".join(METHODS), help="names with commas")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated names")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--seed", type=int, default=SEED)
     return parser
@@ -158,7 +157,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table, and give back the exit status."""
+    """Print the table, and return the exit status."""
     try:
         for line in _lines(_parser().parse_args(arguments)):
             print(line, end="", flush=True)

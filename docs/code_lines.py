@@ -1,4 +1,4 @@
-"""How many lines of code a file has, or one class or function in it."""
+"""Count the lines of code of a file, or of one class or function in it."""
 
 import ast
 import io
@@ -16,7 +16,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def code_lines(source: str, name: str = "") -> int:
-    """Lines that hold code: neither blank, nor only a comment, nor in a docstring.
+    """Count the lines that hold code: neither blank, nor only a comment, nor in a docstring.
 
     - `name`: a class or function at the top level of the source; "" counts the whole source.
     """
@@ -32,7 +32,7 @@ def code_lines(source: str, name: str = "") -> int:
 
 
 def _part(tree: ast.Module, name: str) -> set[int]:
-    """The rows of a class or function, with its decorators."""
+    """Return the line numbers of a class or function, including its decorators."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])

@@ -1,4 +1,4 @@
-"""How sphinx builds the site: `make docs`."""
+"""Sphinx configuration of the site: `make docs`."""
 
 import hashlib
 import sys
@@ -23,18 +23,18 @@ myst_heading_anchors = 4
 
 
 def _digest() -> str:
-    """Of all the code, in a few letters."""
+    """Return a short hash of all source files."""
     files = sorted((ROOT / "src").rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 nb_execution_mode = "cache"
-# Of this code only: what other code put out is not shown again.
+# One cache per version of the code, so that outputs of older code are not shown.
 nb_execution_cache_path = str(ROOT / "docs" / "_build" / "notebooks" / _digest())
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
-nb_output_stderr = "remove"  # warnings of libraries, with paths of this machine
+nb_output_stderr = "remove"  # library warnings, which contain local paths
 
 default_role = "code"  # docstrings have single backticks
 autodoc_member_order = "bysource"
@@ -44,12 +44,12 @@ maximum_signature_line_length = 80
 
 
 def setup(app):
-    """Make what is made from the code, and read what was written for other readers too."""
+    """Generate pages from the code, fix links, and convert lists in docstrings."""
     app.connect("builder-inited", lambda app: generate.write_methods())
     app.connect("source-read", _stay_on_the_site)
     app.connect("autodoc-process-docstring", docstrings.lists)
 
 
 def _stay_on_the_site(app, name, source):
-    """Lead links to the benchmarks, which lie beside docs, to the page that includes them."""
+    """Redirect links to the benchmarks, which are outside docs, to the page that includes them."""
     source[0] = source[0].replace("../benchmarks/README.md", "benchmarks.md")

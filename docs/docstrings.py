@@ -1,9 +1,9 @@
-"""Docstrings of this project as reStructuredText: their lists run on like a paragraph.
+"""Convert docstrings to reStructuredText: their lists are written as running paragraphs.
 
     - `kept`: per picture and area. - `whole`: with the whole
     picture.
 
-is a list of two items.
+becomes a list of two items.
 """
 
 import re
@@ -13,12 +13,12 @@ _ITEM = re.compile(r"(?:^|(?<=[.;:)]) )- (?=`)")
 
 
 def lists(app, what, name, thing, options, lines: list[str]) -> None:
-    """Give each item of a list a line and a blank line before it; for autodoc-process-docstring."""
+    """Put each list item on a line of its own, between blanks; for autodoc-process-docstring."""
     lines[:] = [new for block in _blocks(lines) for new in _spread(block)]
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:
-    """The runs of lines between blank ones."""
+    """Return the blocks of lines between blank lines."""
     return [list(run) for blank, run in groupby(lines, lambda line: not line.strip()) if not blank]
 
 

@@ -1,7 +1,7 @@
-"""The families of attribution methods: what a page, a figure and a table are about.
+"""The families of attribution methods; each has a page, a figure and a table.
 
-A test fails if a registered method belongs to no family. A family may name methods before they
-are there, and a model before it is bundled; those are left out until they are.
+A test fails if a registered method belongs to no family. Methods and models that a family names
+but that do not exist yet are skipped.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from seewhy import zoo
 from seewhy.attribution.explain import parse_methods
 from seewhy.attribution.method import Method, as_method
 
-# Fewer samples than by default: scenes are small.
+# Fewer samples than by default, because scenes are small.
 SAMPLES = {
     "rise": {"masks": 1000},
     "lime": {"samples": 500},
@@ -24,11 +24,11 @@ PAGES = Path(__file__).parent / "attribution"
 
 @dataclass(frozen=True)
 class Family:
-    """Methods that answer alike and are read alike.
+    """Methods that work alike and are interpreted alike.
 
-    - `name`: of its page and its picture. - `methods`: in the order of its picture.
+    - `name`: the file name of its page and of its figure. - `methods`: in the order of the figure.
     - `model`: the bundled model that its page shows.
-    - `layer`: where its methods are read there; None: where they find it.
+    - `layer`: the layer used on that page; None: the default layer.
     """
 
     name: str
@@ -39,24 +39,24 @@ class Family:
 
     @property
     def registered(self) -> list[str]:
-        """The methods that are there."""
+        """The names of the methods that exist."""
         known = seewhy.methods()
         return [name for name in self.methods if name in known]
 
     @property
     def asked(self) -> list[Method]:
-        """The methods that are there, as the page shows them."""
+        """The methods that exist, configured as on the page."""
         methods = [as_method(name, **SAMPLES.get(name, {})) for name in self.registered]
         return parse_methods(methods, self.layer)
 
     @property
     def shown(self) -> bool:
-        """Whether its methods and the model that they need are there."""
+        """Whether at least one method and the model exist."""
         return bool(self.registered) and self.model in zoo.names()
 
     @property
     def page(self) -> Path:
-        """The page of the family, Markdown."""
+        """The path of the family's Markdown page."""
         return PAGES / f"{self.name}.md"
 
 

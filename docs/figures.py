@@ -3,9 +3,9 @@
     python -m docs.figures
     python -m docs.figures --photo dog.jpg -m torchvision/resnet50 --target beagle -o dog
 
-The first draws the pictures of docs/attribution: one rendered scene, its exact mask, and the map
-of each method by the bundled model. The second draws the same for a photograph and a network of
-yours, without a mask, and writes index.html, which puts the pictures beside words.
+The first command draws the pictures of docs/attribution: a rendered scene, its exact mask, and the
+map of each method for the bundled model. The second draws the same for a photograph and a network
+of yours, without a mask, and writes index.html, which shows the pictures with explanations.
 """
 
 import argparse
@@ -25,16 +25,16 @@ from seewhy.scenes import Scene, examples, render
 from seewhy.support.files import write_bytes
 
 PICTURES = Path(__file__).parent / "images" / "attribution"
-EXAMPLE, SIZE = "mug", 64  # the scene of the pages, and the pixels that the bundled model sees
+EXAMPLE, SIZE = "mug", 64  # the scene on the pages, and the input size of the bundled model
 
 
 def example() -> Scene:
-    """The scene that every family is shown on."""
+    """Render the scene that all family pages show."""
     return render(dict(examples(10))[EXAMPLE], SIZE)
 
 
 def scene_png(family: Family) -> bytes:
-    """What its bundled model says of the example, as a PNG file."""
+    """Return the figure of a family for the example scene, as a PNG file."""
     scene = example()
     picture = Picture(scene.pixels[0], "a rendered scene")
     panel = seewhy.compare(family.model, picture, family.asked, EXAMPLE)
@@ -72,10 +72,10 @@ def draw_photo(
 
 
 class _Parser(argparse.ArgumentParser):
-    """What is wrong on the command line is told in one line, like everything else."""
+    """A parser that reports errors in one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise SeewhyError(f"{message}; --help shows what there is")
+        raise SeewhyError(f"{message}; --help lists the options")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,12 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--photo", type=Path, metavar="FILE")
-    parser.add_argument("-m", "--model", help="as `seewhy explain` takes it; by default scenes")
+    parser.add_argument("-m", "--model", help="as for `seewhy explain`; by default scenes")
     parser.add_argument("-w", "--weights", help="a weights file, or random")
     parser.add_argument("--target", help="class to explain; by default the most probable one")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="folder for what is written"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the output folder")
     return parser
 
 
@@ -112,7 +110,7 @@ def _drawn(given: argparse.Namespace) -> Iterator[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, name every file that was written, and give back the exit status."""
+    """Draw the figures, print the name of every file, and return the exit status."""
     try:
         for path in _drawn(_parser().parse_args(arguments)):
             print(path)

@@ -1,8 +1,8 @@
-"""Write what the pages take from the code: `python docs/generate.py`.
+"""Generate the pages and tables that are made from the code: `python docs/generate.py`.
 
-- docs/methods.md, from the registry of methods; not kept in git, `make docs` makes it too;
-- the table of parts in docs/architecture.md, from the floors of tests/test_import_contract.py and
-  the docstrings of the parts. A test compares the table with the floors.
+- docs/methods.md, from the registry of methods; not kept in git, and also written by `make docs`;
+- the table of parts in docs/architecture.md, from FLOORS in tests/test_import_contract.py and the
+  docstrings of the parts. A test checks that the table is up to date.
 """
 
 import ast
@@ -22,18 +22,18 @@ TABLE = re.compile(r"(?<=<!-- parts -->\n).*?(?=<!-- end of parts -->)", re.DOTA
 
 HEAD = """# Attribution methods
 
-What is the model looking at? Every method below works on any classifier that `Model` takes, from
-Python (`seewhy.explain(model, picture, "NAME", ...)`) and on the command line
+What is the model looking at? Every method below can be used in Python
+(`seewhy.explain(model, picture, "NAME", ...)`) and on the command line
 (`seewhy explain PICTURE --method NAME --set name=value`). [Families of
 methods](attribution/README.md) has pictures, measurements, and which family answers which question.
 
-| method | the question it answers | source |
+| method | question it answers | source |
 |---|---|---|
 """
 
 
 def write_methods(folder: Path = DOCS) -> Path:
-    """Write the page of methods, unless it is there as it should be, and return its path."""
+    """Write the page of methods unless it is up to date, and return its path."""
     path, text = folder / "methods.md", methods_page()
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
@@ -41,14 +41,14 @@ def write_methods(folder: Path = DOCS) -> Path:
 
 
 def methods_page() -> str:
-    """The page of methods."""
+    """Return the page of methods as Markdown."""
     methods = seewhy.methods().values()
     rows = [f"| [`{m.name}`](#{_anchor(m)}) | {m.question} | {m.source} |\n" for m in methods]
     return HEAD + "".join(rows) + "".join(_section(m) for m in methods)
 
 
 def _anchor(method: type[Method]) -> str:
-    """Page addresses have no plus sign."""
+    """Return the anchor of a method; anchors cannot contain a plus sign."""
     return method.name.replace("+", "-plus")
 
 
@@ -57,8 +57,8 @@ def _section(method: type[Method]) -> str:
         f"\n({_anchor(method)})=\n\n## {method.name}\n",
         inspect.cleandoc(inspect.getmodule(method).__doc__ or ""),
     ]
-    if own := _own(method):
-        parts.append(f"\n{own}")
+    if docstring := _class_docstring(method):
+        parts.append(f"\n{docstring}")
     fields = describe(method)
     if fields:
         types = {field.name: _type(field) for field in dataclasses.fields(method)}
@@ -71,8 +71,8 @@ def _section(method: type[Method]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _own(method: type[Method]) -> str:
-    """What the class itself says before its hyperparameters: methods may share a module."""
+def _class_docstring(method: type[Method]) -> str:
+    """Return the class docstring up to its hyperparameters, because methods may share a module."""
     return re.split(r"^- `", inspect.cleandoc(method.__doc__ or ""), flags=re.MULTILINE)[0].strip()
 
 
@@ -82,7 +82,7 @@ def _type(field: dataclasses.Field) -> str:
 
 
 def _cell(text: str) -> str:
-    """A bar would end the cell."""
+    """Escape bars, which would end the table cell."""
     return text.replace("|", "\\|")
 
 
@@ -93,25 +93,25 @@ def write_parts() -> None:
 
 
 def parts_table() -> str:
-    """The parts by floor, the highest first, each with the first line of its docstring."""
+    """Return the table of parts by level, highest first, with the first line of each docstring."""
     rows = [
         f"| {number} | `{part}{'/' if (SOURCE / part).is_dir() else ''}` | {_purpose(part)} |\n"
-        for number, parts in reversed(list(enumerate(_floors())))
+        for number, parts in reversed(list(enumerate(_levels())))
         for part in sorted(parts)
     ]
-    return "| floor | part | purpose |\n|---|---|---|\n" + "".join(rows)
+    return "| level | part | purpose |\n|---|---|---|\n" + "".join(rows)
 
 
-def _floors() -> list[set[str]]:
-    """The floors of the import contract, the lowest first, without parts that do not exist yet."""
+def _levels() -> list[set[str]]:
+    """Return the levels of the import contract, lowest first, without parts that do not exist."""
     tree = ast.parse(CONTRACT.read_text())
-    (floors,) = (
+    (levels,) = (
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
     )
-    there = ({part for part in parts if _module(part).is_file()} for parts in floors)
-    return [parts for parts in there if parts]
+    existing = ({part for part in parts if _module(part).is_file()} for parts in levels)
+    return [parts for parts in existing if parts]
 
 
 def _module(part: str) -> Path:

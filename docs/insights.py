@@ -1,11 +1,11 @@
-"""What extremal perturbations say about networks: the claims of the paper, tried on our data.
+"""What extremal perturbations show about networks: the paper's claims, tested on other data.
 
     python -m docs.insights
     python -m docs.insights --photos photos -m torchvision/squeezenet1_1 -w weights.safetensors
 
-Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485. The first line measures on
-rendered scenes, whose masks are exact, the second on photographs. Both print tables, which
-docs/attribution/masks.md shows.
+Ruth Fong, Mandela Patrick, Andrea Vedaldi 2019, arXiv 1910.08485. The first command measures on
+rendered scenes, whose masks are exact, the second on photographs. Both print the tables of
+docs/attribution/masks.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Maps = Float[Tensor, "pictures height width"]
 
 
 def scenes(count: int) -> Iterator[str]:
-    """Where the object is known."""
+    """Yield the tables for rendered scenes, where the object is known."""
     model = seewhy.open_model("scenes")
     scene = render(sample(count, seed=SEED), SIZE)
     yield from on_the_object(model, scene)
@@ -49,7 +49,7 @@ def scenes(count: int) -> Iterator[str]:
 
 
 def on_the_object(model: seewhy.Model, scene: Scene) -> Iterator[str]:
-    """How much of what is preserved lies on the object."""
+    """Measure how much of the preserved region lies on the object."""
     mask = scene.masks["object"]
     options = {"target": scene.label.tolist()}
     e = seewhy.explain(model, scene.pixels, NAME, areas=str(PRESERVED), **options)
@@ -65,17 +65,17 @@ def on_the_object(model: seewhy.Model, scene: Scene) -> Iterator[str]:
 
 
 def alone(model: seewhy.Model, scene: Scene) -> Iterator[str]:
-    """Is the foreground sufficient? And what is left without it?"""
-    whole = model(scene.pixels).argmax(1)
+    """Is the foreground sufficient? And is the class kept without it?"""
+    predicted = model(scene.pixels).argmax(1)
     mask = (scene.masks["object"] >= 0.5).float()
     yield "| what is seen, the rest blurred | keeps the class |\n|---|---|\n"
     for words, part in (("the object alone", mask), ("everything but the object", 1 - mask)):
-        yield f"| {words} | {_share(_classes(model, scene.pixels, part) == whole)} |\n"
+        yield f"| {words} | {_share(_classes(model, scene.pixels, part) == predicted)} |\n"
     yield "\n"
 
 
 def by_size(model: seewhy.Model, scene: Scene) -> Iterator[str]:
-    """Are large objects recognised by details? The area that is enough, beside the object's."""
+    """Are large objects recognised by details? Compare the sufficient area with the object's."""
     area = scene.masks["object"].mean((1, 2))
     e = seewhy.explain(model, scene.pixels, NAME, scene.label.tolist(), areas=AREAS)
     enough = seewhy.sufficiency_curve(model, e).enough(ENOUGH)
@@ -93,7 +93,7 @@ def by_size(model: seewhy.Model, scene: Scene) -> Iterator[str]:
 
 
 def two_objects(model: seewhy.Model, count: int) -> Iterator[str]:
-    """Do several objects add up? Two scenes of one class side by side."""
+    """Does evidence from several objects add up? Test two scenes of one class side by side."""
     wide = seewhy.Model(
         model.net, mean=model.mean.flatten().tolist(), std=model.std.flatten().tolist()
     )
@@ -115,16 +115,16 @@ def two_objects(model: seewhy.Model, count: int) -> Iterator[str]:
 
 
 def shortcut(count: int) -> Iterator[str]:
-    """Does the mask find the mark, where the mark decides?"""
+    """Does the mask find the mark when the mark determines the class?"""
     model = seewhy.open_model("scenes-shortcut")
     scene, mark = decided_by_the_mark(model, sample(count, seed=SEED))
     e = seewhy.explain(model, scene, NAME, CLASSES.index(MARKED), areas=(0.02,))
-    found = _inside(mark, hardened(e.attribution[:, 0], 0.02)) > 0.5
-    yield f"Where the mark decides, a mask of 2 % shows most of it in {_share(found)}.\n\n"
+    hits = _inside(mark, hardened(e.attribution[:, 0], 0.02)) > 0.5
+    yield f"Where the mark decides, a mask of 2 % shows most of it in {_share(hits)}.\n\n"
 
 
 def decided_by_the_mark(model: seewhy.Model, factors: Factors) -> tuple[Tensor, Maps]:
-    """Scenes that are taken for the marked class with their mark, and not without; the marks."""
+    """Return the scenes where only the mark causes the marked class, and their marks."""
     target = CLASSES.index(MARKED)
     marked, plain = (render(factors.replace(mark=on), SIZE) for on in (True, False))
     decides = (model(marked.pixels).argmax(1) == target) & (model(plain.pixels).argmax(1) != target)
@@ -132,7 +132,7 @@ def decided_by_the_mark(model: seewhy.Model, factors: Factors) -> tuple[Tensor, 
 
 
 def photographs(model: seewhy.Model, files: Sequence[Path], layer: str | None) -> Iterator[str]:
-    """What suffices in photographs, and in their channels."""
+    """Yield the tables of sufficient areas and sufficient channels for photographs."""
     pixels = model.prepare([str(file) for file in files]).pixels
     e = seewhy.explain(model, pixels, NAME, areas=PHOTO_AREAS)
     curve = seewhy.sufficiency_curve(model, e)
@@ -151,7 +151,7 @@ def photographs(model: seewhy.Model, files: Sequence[Path], layer: str | None) -
 
 
 def channels(model: seewhy.Model, pixels: Tensor, layer: str | None) -> Iterator[str]:
-    """The channels that suffice, beside the most active ones and random ones."""
+    """Compare the sufficient channels with the most active ones and random ones."""
     found = seewhy.extremal_channels(model, pixels, layer, shares=SHARES)
     predicted = model(pixels).argmax(1)
     chance = torch.rand(found.masks[:, 0].shape, generator=torch.Generator().manual_seed(SEED))
@@ -173,7 +173,7 @@ def _with_channels(
     found: seewhy.ExtremalChannels,
     kept: Bool[Tensor, "pictures channels"],
 ) -> Tensor:
-    """The classes when all other channels are set to zero."""
+    """Return the predicted classes when all other channels are set to zero."""
     shape = [len(kept)] + [1] * (found.dimensions - 1)
     shape[found.channels_axis] = -1
     with seewhy.edited(model, {found.layer: lambda a: a * kept.view(shape).to(a)}):
@@ -192,7 +192,7 @@ def _classes(model: seewhy.Model, pixels: Tensor, masks: Maps) -> Tensor:
 
 
 def _inside(part: Maps, mask: Maps) -> Float[Tensor, " pictures"]:
-    """The share of `part` that lies on the mask."""
+    """Return the fraction of `part` that lies on the mask."""
     return (part * (mask >= 0.5)).sum((1, 2)) / part.sum((1, 2))
 
 
@@ -208,17 +208,19 @@ def _percent(values: Tensor) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables, and give back the exit status."""
+    """Print the tables, and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m docs.insights",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="else rendered scenes")
-    parser.add_argument("-m", "--model", help="as `seewhy explain` takes it")
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="a folder; by default rendered scenes are used"
+    )
+    parser.add_argument("-m", "--model", help="as for `seewhy explain`")
     parser.add_argument("-w", "--weights", help="a weights file")
-    parser.add_argument("--layer", help="whose channels; by default the deepest with a grid")
-    parser.add_argument("--count", type=int, default=100, help="of scenes or photographs")
+    parser.add_argument("--layer", help="layer for channels; by default the deepest with a grid")
+    parser.add_argument("--count", type=int, default=100, help="number of scenes or photographs")
     given = parser.parse_args(arguments)
     try:
         lines = scenes(given.count)

@@ -1,17 +1,17 @@
-"""Measure every method on rendered scenes, and write the tables: `python -m docs.measures`.
+"""Measure every method on rendered scenes and write the tables: `python -m docs.measures`.
 
-A scene knows which pixels show its object, so the map for the object's class can be compared
-with the truth. Per scene:
+The object's pixels in a rendered scene are known, so the map for its class can be compared with the
+ground truth. Per scene:
 
-- energy inside: the share of the map's positive values that lies on the object (the energy-based
+- energy inside: the fraction of the map's positive values that lies on the object (the energy-based
   pointing game of Wang et al.: Score-CAM, 2019, arXiv 1910.01279), in [0, 1];
 - hit: whether the map's maximum lies on the object (the pointing game of Zhang et al. 2016, arXiv
-  1608.00507, who also allow 15 pixels beside it; here none is allowed);
-- alike: the cosine between this map and the one for the runner-up, the most probable other
-  class, in [-1, 1].
+  1608.00507, but without their tolerance of 15 pixels);
+- alike: the cosine similarity between this map and the one for the runner-up, the most probable
+  other class, in [-1, 1].
 
-A map without positive values has no energy inside and is no hit. The row "flat" is a map that is
-the same everywhere: its energy inside is the object's share of the picture.
+A map without positive values has energy 0 and is no hit. The row "flat" is a constant map: its
+energy is the object's fraction of the picture.
 """
 
 import math
@@ -32,9 +32,9 @@ from seewhy.scenes import render, sample
 from seewhy.support.files import write_bytes
 
 SEED, SIZE = 7, 64
-SCENES, RUNNER_UPS = 200, 50  # scenes for the truth; of these, for the other class too
+SCENES, RUNNER_UPS = 200, 50  # scenes; how many of them are also explained for the runner-up
 
-# What stands between these marks in a page is written by `main`.
+# `main` writes the text between these marks in a page.
 BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 HEAD = f"""| method | energy inside, % | hits of {SCENES} | alike | forwards | backwards |
 |---|---|---|---|---|---|
@@ -46,7 +46,7 @@ PerPicture = Float[Tensor, " batch"]
 
 @dataclass(frozen=True)
 class Row:
-    """One method on all scenes; passes are per picture, as if the method ran alone."""
+    """The result of one method on all scenes; passes are per picture, as if it ran alone."""
 
     method: str
     energy: PerPicture
@@ -56,7 +56,7 @@ class Row:
     backwards: float = 0.0
 
     def __str__(self) -> str:
-        """A line of the table: the mean energy with its 95 % interval, and the others' sums."""
+        """Format as a line of the table: mean energy with its 95 % interval, hits, and so on."""
         energy, same = 100 * self.energy, float(self.alike.mean())
         half = 1.96 * float(energy.std()) / math.sqrt(len(energy))
         cells = [
@@ -71,14 +71,14 @@ class Row:
 
 
 def energy_inside(heatmap: Maps, mask: Maps) -> PerPicture:
-    """sum of relu(map) * mask / sum of relu(map); 0 where nothing is positive."""
+    """Return sum(relu(map) * mask) / sum(relu(map)); 0 if no value is positive."""
     positive = heatmap.double().clamp(min=0)
     total, inside = positive.sum((1, 2)), (positive * mask).sum((1, 2))
     return torch.where(total > 0, inside / total, 0.0)
 
 
 def hit(heatmap: Maps, mask: Maps) -> PerPicture:
-    """1 where the maximum lies on mask >= 0.5, else 0; of several maxima, the share that does."""
+    """Return 1 if the maximum lies on mask >= 0.5, else 0; with ties, the fraction that does."""
     highest = heatmap.amax((1, 2), keepdim=True)
     maxima = (heatmap == highest).double()
     share = (maxima * (mask >= 0.5)).sum((1, 2)) / maxima.sum((1, 2))
@@ -86,7 +86,7 @@ def hit(heatmap: Maps, mask: Maps) -> PerPicture:
 
 
 def alike(heatmap: Maps, other: Maps) -> PerPicture:
-    """The cosine between two maps of each picture."""
+    """Return the cosine similarity of two maps, per picture."""
     return F.cosine_similarity(heatmap.double().flatten(1), other.double().flatten(1))
 
 
@@ -96,9 +96,9 @@ def measured(
     count: int = SCENES,
     again: int = RUNNER_UPS,
 ) -> list[Row]:
-    """A flat map, and every method that applies, for the true class of `count` seeded scenes.
+    """Measure a flat map and every applicable method for the true class of `count` scenes.
 
-    The first `again` scenes are explained for the runner-up too.
+    The first `again` scenes are also explained for the runner-up.
     """
     opened = seewhy.open_model(model)
     scene = render(sample(count, seed=SEED), SIZE)
@@ -118,16 +118,16 @@ def measured(
 
 
 def filled(page: str, rows: Mapping[str, Sequence[Row]]) -> str:
-    """The page with its tables: of the family that each names, or of "all" that are on "scenes".
+    """Return the page with its tables filled in; `rows` are by model.
 
-    `rows` are by model.
+    A table names a family, or "all" for all methods that use the model "scenes".
     """
-    scenes = [method for one in FAMILIES if one.model == "scenes" for method in one.methods]
-    tables = {one.name: (one.model, list(one.methods)) for one in FAMILIES}
+    scenes = [m for family in FAMILIES if family.model == "scenes" for m in family.methods]
+    tables = {family.name: (family.model, list(family.methods)) for family in FAMILIES}
     tables["all"] = "scenes", scenes
 
-    def table(found: re.Match[str]) -> str:
-        begin, name, end = found.groups()
+    def table(block: re.Match[str]) -> str:
+        begin, name, end = block.groups()
         model, methods = tables[name]
         by_method = {row.method: row for row in rows[model]}
         shown = [by_method[m] for m in ["flat", *methods] if m in by_method]
@@ -137,11 +137,11 @@ def filled(page: str, rows: Mapping[str, Sequence[Row]]) -> str:
 
 
 def main() -> None:
-    """Measure, and write the tables into the pages that have a place for them."""
-    families = [one for one in FAMILIES if one.shown]
+    """Measure all methods, and write the tables into the pages with marks for them."""
+    families = [family for family in FAMILIES if family.shown]
     rows = {}
-    for model in dict.fromkeys(one.model for one in families):
-        methods = [method for one in families if one.model == model for method in one.asked]
+    for model in dict.fromkeys(family.model for family in families):
+        methods = [m for family in families if family.model == model for m in family.asked]
         rows[model] = measured(methods, model)
         print(f"{model}\n\n{HEAD}{''.join(map(str, rows[model]))}", flush=True)
     for path in sorted(PAGES.glob("*.md")):

@@ -1,4 +1,4 @@
-"""The page on one photograph: every family's picture, and beside it what to know of its methods."""
+"""The page on one photograph: the figure of every family, with notes on its methods."""
 
 import inspect
 import io
@@ -25,7 +25,7 @@ EXAMPLE = INDENTED + "seewhy."
 
 @dataclass(frozen=True)
 class Chapter:
-    """What one family says of the photograph; `png` is None where no method of it applies."""
+    """One family's maps of the photograph; `png` is None if none of its methods applies."""
 
     family: Family
     panel: Panel
@@ -34,10 +34,10 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Words:
-    """What a reader has to know of a method, in Markdown; taken from its documentation.
+    """The description of a method, in Markdown, taken from its documentation.
 
-    - `formula`: what it computes. - `caution`: when it misleads; empty where only the family's
-    page tells.
+    - `formula`: what it computes. - `caution`: when it misleads; empty if only the family's page
+    says so.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Words:
 
 
 def words(method: type[Method]) -> Words:
-    """The method's question, and the formula and the caution of its module's documentation.
+    """Return the method's question, and the formula and caution of its module's documentation.
 
-    Where a module has several methods, the method's own summary comes first.
+    If a module has several methods, the summary of the method's class comes first.
     """
     text = inspect.cleandoc(inspect.getmodule(method).__doc__ or "")
     _, *paragraphs = text.split("\n\n")
@@ -65,13 +65,13 @@ def words(method: type[Method]) -> Words:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading of a Markdown page, up to the next one; empty without it."""
-    found = re.search(rf"^#+ {heading}\n+(.*?)(?=^#|\Z)", page, flags=re.DOTALL | re.MULTILINE)
-    return found[1].strip() if found else ""
+    """Return the text under a heading of a Markdown page, up to the next heading, or ''."""
+    match = re.search(rf"^#+ {heading}\n+(.*?)(?=^#|\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    return match[1].strip() if match else ""
 
 
 def photo_page(chapters: Sequence[Chapter]) -> str:
-    """The page as HTML that loads nothing from elsewhere."""
+    """Return the page as self-contained HTML."""
     from jinja2 import Environment, StrictUndefined
     from markdown_it import MarkdownIt
     from markupsafe import Markup
@@ -81,7 +81,7 @@ def photo_page(chapters: Sequence[Chapter]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["prose"] = lambda text: Markup(markdown.render(text))  # html: escaped
-    first = _whole(chapters).explanations[0]
+    first = _joined(chapters).explanations[0]
     return environment.from_string(TEMPLATE.read_text()).render(
         picture=source_name(first, 0),
         target=target_text(first),
@@ -91,8 +91,8 @@ def photo_page(chapters: Sequence[Chapter]) -> str:
     )
 
 
-def _whole(chapters: Sequence[Chapter]) -> Panel:
-    """All families together; raises SeewhyError with the reasons where no method applies."""
+def _joined(chapters: Sequence[Chapter]) -> Panel:
+    """Join all families into one panel; raises SeewhyError with reasons if no method applies."""
     explanations = tuple(e for chapter in chapters for e in chapter.panel)
     return as_panel(Panel(explanations, tuple(s for c in chapters for s in c.panel.skipped)))
 
@@ -112,7 +112,7 @@ def _chapter(chapter: Chapter) -> dict[str, object]:
 
 
 def _image(png: bytes) -> dict[str, object]:
-    """The picture as WebP, a tenth of the PNG file beside the page."""
+    """Return the picture as WebP, a tenth the size of the PNG file next to the page."""
     pixels = pil_to_tensor(Image.open(io.BytesIO(png)).convert("RGB")) / 255
     height, width = pixels.shape[1:]
     return {"uri": data_uri(pixels, longest=max(height, width)), "height": height, "width": width}

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Methods on a photograph by a network of ImageNet, and on a rendered scene by a small one."""
+    """Draw maps of a photograph (EfficientNet-Lite0) and of a rendered scene (bundled model)."""
     (cat,) = [p.path for p in photographs() if p.name == "cat"]
     photograph = Picture(load_picture(cat).pixels, "chelsea.png (CC0, Stéfan van der Walt)")
     factors = dict(examples(10))["heart"]

@@ -1,4 +1,4 @@
-"""One figure of a panel of methods: the picture, its mask where one is known, and every map."""
+"""A figure of a panel of methods: the picture, its mask if known, and every map."""
 
 import io
 import math
@@ -21,10 +21,10 @@ from seewhy.show.text import remarks
 
 INK, FAINT = "#222222", "#666666"
 MOST_ABREAST = 5
-MOST_LETTERS = 34  # in the title of a tile
+MOST_LETTERS = 34  # of a tile's title
 DPI = 150
 
-# Inches; a tile is 384 dots, six for each of 64 pixels.
+# In inches; a tile is 384 dots wide, six for each of 64 pixels.
 TILE, GAP, MARGIN, HEADER, FOOTER = 2.56, 0.14, 0.1, 0.42, 0.3
 
 Mask = Float[Tensor, "height width"]
@@ -32,7 +32,7 @@ Mask = Float[Tensor, "height width"]
 
 @dataclass(frozen=True)
 class Tile:
-    """An image with a name, and something to know about it in small letters."""
+    """An image with a title and a note in small print."""
 
     title: str
     note: str
@@ -41,10 +41,10 @@ class Tile:
 
 
 def panel_png(panel: Panel, mask: Mask | None = None) -> bytes:
-    """The picture of a panel's first picture, as the bytes of a PNG file.
+    """Return the figure of a panel's first picture, as the bytes of a PNG file.
 
     `mask`, in [0, 1], gets a tile of its own, and its outline is drawn on every map. The PNG's
-    text "Description" lists the methods, with commas between.
+    text entry "Description" lists the methods, comma-separated.
     """
     tiles = _tiles(panel, mask)
     lines = math.ceil(len(tiles) / MOST_ABREAST)
@@ -60,7 +60,7 @@ def panel_png(panel: Panel, mask: Mask | None = None) -> bytes:
     buffer = io.BytesIO()
     described = {"Description": ",".join(e.method for e in panel), "Software": None}
     with warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; the file is still good.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         grid.figure.savefig(buffer, format="png", dpi=DPI, metadata=described)
     return buffer.getvalue()
@@ -88,7 +88,7 @@ def _map_tile(explanation: Explanation) -> Tile:
 
 
 class _Grid:
-    """Places tiles in inches, with room for a header over each and a footer under all."""
+    """A figure with tiles placed in inches, a header above each tile and a footer below all."""
 
     def __init__(self, per_row: int, lines: int, tile_height: float):
         self.tile_height = tile_height
@@ -102,7 +102,7 @@ class _Grid:
         return self.box(MARGIN + column * (TILE + GAP), below, TILE, self.tile_height)
 
     def box(self, left: float, below: float, width: float, height: float) -> Axes:
-        """Axes `below` inches under the top of the figure."""
+        """Add axes whose top is `below` inches under the top of the figure."""
         bottom = self.height - below - height
         shares = (
             left / self.width,
@@ -131,7 +131,7 @@ def _clipped(text: str, most: int) -> str:
 
 
 def _legend(grid: _Grid, panel: Panel) -> None:
-    """What the colours mean, for the kinds of map that are there."""
+    """Draw a colour bar for each kind of map in the panel."""
     width, height = 0.8, 0.1
     meanings = {False: "the brighter, the more", True: "blue against, orange for"}
     kinds = [signed for signed in meanings if any(e.signed is signed for e in panel)]

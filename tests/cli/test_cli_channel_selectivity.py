@@ -65,7 +65,7 @@ def test_it_is_what_the_same_call_in_python_gives(here, seewhy):
         ("--layer head", ["rows, columns and at least 3 channels", "seewhy layers"]),
         ("--layer stages:3", ["write stages, not stages:3"]),
         ("--methods gradeint", ["unknown method 'gradeint'", "gradient"]),
-        ("--by median", ["--by takes max or mean, not 'median'", "did you mean mean?"]),
+        ("--by median", ["--by must be max or mean, not 'median'", "did you mean mean?"]),
         ("--seed -1", ["seed"]),
         ("-o out.gif", ["out.gif", ".png"]),
         ("-o nowhere/out.png", ["no folder nowhere"]),

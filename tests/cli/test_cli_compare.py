@@ -31,7 +31,7 @@ def test_some_methods_on_several_pictures(photos, seewhy):
 def test_several_targets(here, seewhy):
     out = seewhy("compare dog.jpg --methods gradient,cam -t mug -t stages.1:3").fine()
     assert "dog.jpg: mug, probability " in out and "dog.jpg: stages.1:3, score " in out
-    assert "left out cam: CAM decomposes a logit" in out
+    assert "skipped cam: CAM decomposes a logit" in out
     assert "dog.jpg · stages.1:3" in Path("report.html").read_text()
 
 
@@ -42,7 +42,7 @@ def test_what_does_not_apply_is_said(here, seewhy):
         "    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3))\n"
     )
     out = seewhy("compare dog.jpg -m two_layers:make --methods gradient,grad-cam").fine()
-    assert "left out grad-cam: no layer" in out
+    assert "skipped grad-cam: no layer" in out
 
 
 def test_json_names_the_file_and_what_was_skipped(here, seewhy):
@@ -78,7 +78,7 @@ def test_the_demo_without_the_extra_says_how_to_get_it(here, seewhy, monkeypatch
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("seewhy.cli.demo.METHODS", ["gradient"])  # the pictures matter here
     out = seewhy("demo -q").fine().splitlines()
-    assert out[0].startswith("Without photographs: ")
+    assert out[0].startswith("Photographs skipped: ")
     assert out[0].endswith('run: pip install "seewhy[photos]"')
     assert not Path("demo/cat.png").exists() and Path("demo/mug.png").exists()
     assert Path("demo/report.html").stat().st_size > 10_000

@@ -133,7 +133,7 @@ def test_a_folder_with_one_bad_picture_does_the_others(photos, seewhy):
     assert result.status == 2
     assert files_in(Path("out")) == ["a.grad-cam.png", "b.grad-cam.png", "c.grad-cam.png"]
     assert len(result.lines) == 2
-    assert all(line.startswith("seewhy: left out: photos/") for line in result.lines)
+    assert all(line.startswith("seewhy: skipped: photos/") for line in result.lines)
     assert "bad.jpg is not a picture" in result.err and "empty.png is empty" in result.err
 
 
@@ -203,7 +203,7 @@ def test_resume_does_only_what_is_missing(photos, seewhy):
     kept.write_text("as it was")
     Path("out/b.grad-cam.png").unlink()
     out = seewhy("explain photos -o out --resume").fine()
-    assert out.startswith("2 of 3 are there already")
+    assert out.startswith("2 of 3 pictures were done before")
     assert out.count("written") == 1
     assert kept.read_text() == "as it was"
     assert Path("out/b.grad-cam.png").exists()
@@ -248,7 +248,7 @@ def test_an_interrupted_run_keeps_what_is_finished(interrupted_at, photos, seewh
     assert result.status == 130
     assert len(json.loads(result.out)) == interrupted_at == len(files_in(Path("out")))
     (line,) = result.lines
-    said = f"{interrupted_at} of 3 pictures are finished" if interrupted_at else "nothing was"
+    said = f"{interrupted_at} of 3 pictures are finished" if interrupted_at else "no picture was"
     assert line.startswith("seewhy: interrupted") and said in line
     monkeypatch.undo()
     seewhy(f"explain {photos} -o {photos.parent}/out --resume -q").fine()

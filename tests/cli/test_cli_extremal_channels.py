@@ -56,7 +56,7 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
         "crops     from 3 photographs" in result.out and Path("dog.extremal-channels.png").exists()
     )
     (line,) = result.lines
-    assert line.startswith("seewhy: left out: photos/bad.jpg")
+    assert line.startswith("seewhy: skipped: photos/bad.jpg")
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_photographs_that_cannot_be_read_are_left_out(photos, seewhy):
         ("--shares 0", ["shares must be between 0 and 1"]),
         ("--shares nan", ["shares must be between 0 and 1"]),
         ("--shares ,", ["shares must be between 0 and 1"]),
-        ("--shares few", ["--shares takes numbers between 0 and 1", "'few'"]),
+        ("--shares few", ["--shares must be numbers between 0 and 1", "'few'"]),
         ("--target botle", ["unknown class 'botle'", "did you mean bottle"]),
         ("--steps 0", ["at least one step"]),
-        ("--steps many", ["--steps takes a whole number", "'many'"]),
-        ("--batch-size 0", ["--batch-size is at least 1", "0"]),
+        ("--steps many", ["--steps must be a whole number", "'many'"]),
+        ("--batch-size 0", ["--batch-size must be at least 1", "0"]),
         ("--precision half", ["precision", "fast", "half"]),
         ("--photographs nowhere", ["no picture file nowhere"]),
         ("--photographs empty", ["empty holds no picture"]),

@@ -126,7 +126,7 @@ def test_the_version(seewhy):
         ("explain dog.jpg --json=maybe", ["--json", "'maybe'"]),
         ("explain dog.jpg --method cam --method cam", ["--method is given more than once"]),
         ("explain dog.jpg -qx", ["unknown option -x"]),
-        ("methods cam gradient", ["'gradient' is one word too many", "methods --help"]),
+        ("methods cam gradient", ["unexpected argument 'gradient'", "methods --help"]),
         ("layers --target 3", ["unknown option --target"]),
     ],
 )

@@ -55,7 +55,7 @@ def test_results_go_to_standard_output_and_the_rest_to_standard_error(photos):
         "c.grad-cam.png",
     ]
     (line,) = done.stderr.splitlines()
-    assert line.startswith("seewhy: left out: photos/bad.jpg")
+    assert line.startswith("seewhy: skipped: photos/bad.jpg")
 
 
 def test_an_error_is_one_line_and_a_status(here):
@@ -188,13 +188,14 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on(slow):
     assert 1 <= len(finished) < 3
     assert all(name.endswith(".grad-cam.png") for name in finished), "no temporary files"
     assert said == (
-        f"seewhy: interrupted; {len(finished)} of 3 pictures are finished; add --resume to go on\n"
+        f"seewhy: interrupted; {len(finished)} of 3 pictures are finished; "
+        "add --resume to continue\n"
     )
     written = first.stat().st_mtime_ns
 
     done = run(*SLOWLY, "--resume")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{len(finished)} of 3 are there already")
+    assert done.stdout.startswith(f"{len(finished)} of 3 pictures were done before")
     assert files_in(Path("out")) == [f"{name}.grad-cam.png" for name in "abc"]
     assert first.stat().st_mtime_ns == written
 

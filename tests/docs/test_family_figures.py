@@ -145,7 +145,7 @@ def test_another_class_gives_another_page(photo, capsys):
         command = ["--photo", photo.name, "-m", "mynetwork:smooth", "--target", target]
         assert main([*command, "-o", target]) == 0
     pages = [Path(f"{target}/index.html").read_text() for target in ("ant", "bee")]
-    explained = [re.search(r"Explained is <b>(\w+) ", page) for page in pages]
+    explained = [re.search(r"The maps explain <b>(\w+) ", page) for page in pages]
     assert [found and found[1] for found in explained] == ["ant", "bee"]
     assert Path("ant/gradients.png").read_bytes() != Path("bee/gradients.png").read_bytes()
 
@@ -158,7 +158,7 @@ def test_another_class_gives_another_page(photo, capsys):
         (["--photo", "PHOTO", "-m", "torchvision/resnet51"], "resnet50"),
         (["--photo", "PHOTO", "-m", "scenes", "-w", "absent.safetensors"], "absent.safetensors"),
         (["--photo", "PHOTO", "-m", "scenes", "--target", "mugg"], "did you mean mug"),
-        (["--photo", "PHOTO", "-o", "mynetwork.py"], "cannot make the folder"),
+        (["--photo", "PHOTO", "-o", "mynetwork.py"], "cannot create the folder"),
         (["-m", "scenes"], "--photo"),
         (["--target", "mug"], "--photo"),
         (["--picture", "x"], "--picture"),

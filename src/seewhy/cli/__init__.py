@@ -5,9 +5,9 @@
     seewhy relevant-channels dog.jpg -m torchvision/resnet50 --layer layer3 -o channels.png
     seewhy methods | seewhy models | seewhy layers
 
-What a user can mend ends in one line and exit status 2; Ctrl-C ends in status 130, also while
-the libraries are still being loaded, which is why they are loaded inside `_run`. The version and
-the list of commands come at once, without torch.
+Errors that the user can correct end in one line and exit status 2. Ctrl-C ends with status 130,
+even while the libraries are being imported, which is why `_run` imports them. `--version` and the
+list of commands do not import torch.
 """
 
 import io
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from seewhy.errors import SeewhyError
 from seewhy.version import __version__
 
-STANDARD_INPUT = "<stdin>"  # stands for "-", which cyclopts takes for an option
+STANDARD_INPUT = "<stdin>"  # replaces "-", which cyclopts would read as an option
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,25 +27,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # not every terminal knows every letter
+            stream.reconfigure(errors="backslashreplace")  # for terminals without Unicode
     words = [STANDARD_INPUT if word == "-" else word for word in given if word != "--debug"]
     sys.exit(_run(words, debug))
 
 
 def _run(given: list[str], debug: bool) -> int:
     if given == ["--version"]:
-        print(__version__)  # at once, without cyclopts either
+        print(__version__)  # without importing cyclopts
         return 0
     try:
         from seewhy.cli.app import app
 
         if given and not given[0].startswith("-") and given[0] in app:
-            import seewhy.cli.libraries  # noqa: F401  first, for the garbage collector's sake
+            import seewhy.cli.libraries  # noqa: F401  first, because it calls gc.freeze
         status = app(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return int(status or 0)
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough; the last flush must not fail again.
+        # The reader, such as `head`, closed the pipe; the flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (Exception, KeyboardInterrupt) as error:
@@ -57,7 +57,7 @@ def _run(given: list[str], debug: bool) -> int:
 
 
 def _verdict(error: BaseException) -> tuple[int, str]:
-    """The exit status and what to say about an error."""
+    """Return the exit status and the message for an error."""
     if isinstance(error, KeyboardInterrupt):
         return 130, f"interrupted; {error}" if str(error) else "interrupted"
     if isinstance(error, SeewhyError):
@@ -73,4 +73,4 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, torch.OutOfMemoryError):
         return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
     what = f"{type(error).__name__}: {error}"
-    return 1, f"unexpected {what}; --debug shows where; please report it"
+    return 1, f"unexpected {what}; please report it; --debug shows the traceback"

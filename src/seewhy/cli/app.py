@@ -1,4 +1,4 @@
-"""The commands, put together; each is imported when it is run, since torch takes its time."""
+"""The command-line app; a command is imported when it runs, because importing torch is slow."""
 
 import ast
 from pathlib import Path
@@ -23,7 +23,7 @@ COMMANDS = (
 app = App(
     name="seewhy",
     help="See why your vision model decides as it does, and whether you can trust the answer.",
-    help_epilogue="With --debug, any command shows where in the code an error came from.",
+    help_epilogue="With --debug, any command shows the traceback of an error.",
     version=__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -31,14 +31,14 @@ app = App(
 
 
 def _description(module: str, function: str) -> str:
-    """The function's docstring up to its parameters, read without importing the module."""
+    """Return the docstring up to "Parameters", read without importing the module."""
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    (found,) = (
+    (definition,) = (
         node
         for node in ast.parse(source).body
         if isinstance(node, ast.FunctionDef) and node.name == function
     )
-    return (ast.get_docstring(found) or "").partition("\nParameters\n")[0].strip()
+    return (ast.get_docstring(definition) or "").partition("\nParameters\n")[0].strip()
 
 
 for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""`seewhy channel-selectivity`: do methods tell the channels of a layer apart?"""
+"""`seewhy channel-selectivity`: do methods distinguish the channels of a layer?"""
 
 import json
 from pathlib import Path
@@ -25,23 +25,23 @@ def channel_selectivity(
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> None:
-    """Explain the most active, a random and the least active channel of a layer.
+    """Compare maps for the most active, a random and the least active channel of a layer.
 
-    Maps that are alike for all three are not about the channel.
+    If the three maps are similar, the method is not specific to the channel.
 
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     layer
-        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+        The layer; by default the deepest one with rows and columns. `seewhy layers` lists them.
     methods
-        all, or names that `seewhy methods` lists, with commas between them.
+        all, or comma-separated method names; `seewhy methods` lists them.
     by
-        What makes a channel active: its max or its mean.
+        How the activity of a channel is measured: its max or its mean.
     output
-        The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.channel-selectivity.png in the current folder.
+        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
+        default dog.channel-selectivity.png in the current folder.
     """
     path = figure_path(output, pictures, "channel-selectivity")
     loaded = load_all(pictures)

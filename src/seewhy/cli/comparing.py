@@ -1,4 +1,4 @@
-"""`seewhy compare`: several methods on the same pictures, in one report."""
+"""`seewhy compare`: compare several methods on the same pictures, in one report."""
 
 import json
 from collections.abc import Sequence
@@ -32,19 +32,19 @@ def compare(
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> None:
-    """Put several methods side by side, in a report that opens in a browser.
+    """Compare several methods side by side, in a report that opens in a browser.
 
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     methods
-        quick (all but those that need hundreds of forward passes), all, or names that
-        `seewhy methods` lists, with commas between them.
+        quick (all but those that need hundreds of forward passes), all, or comma-separated method
+        names; `seewhy methods` lists them.
     layer
-        The layer, for methods that read one; by default chosen for the model and reported.
+        The layer, for methods that read one. The default depends on the model and is reported.
     output
-        The file to write, by suffix: .html, .png, .npz, .safetensors or .json.
+        The file to write; its suffix selects the format: .html, .png, .npz, .safetensors or .json.
     """
     chosen = _chosen(methods, layer)
     check_writable(check_suffix(output, SUFFIXES))
@@ -63,7 +63,7 @@ def compare(
 def _chosen(methods: str, layer: str | None) -> list[Method]:
     chosen = parse_methods(methods, layer)
     if layer is not None and not any(method.reads_layer for method in chosen):
-        raise SeewhyError(f"none of {methods} reads a layer; leave --layer away")
+        raise SeewhyError(f"none of {methods} reads a layer; omit --layer")
     return chosen
 
 
@@ -74,8 +74,8 @@ def _as_data(panel: Panel, output: Path) -> dict[str, object]:
 
 
 def _lines(panel: Panel) -> Sequence[str]:
-    """Lines with the target of each picture, and the methods that were skipped and why."""
+    """Return lines with the target of each picture and with the skipped methods."""
     lines = []
-    for one in panel.explanations[0] if panel.explanations else ():
-        lines.append(f"{one.batch.pictures[0].source}: {value_text(one)}")
-    return lines + [f"left out {name}: {reason}" for name, reason in panel.skipped]
+    for explanation in panel.explanations[0] if panel.explanations else ():
+        lines.append(f"{explanation.batch.pictures[0].source}: {value_text(explanation)}")
+    return lines + [f"skipped {name}: {reason}" for name, reason in panel.skipped]

@@ -1,4 +1,4 @@
-"""`seewhy demo`: real and bundled networks on pictures at hand, and a report to look at."""
+"""`seewhy demo`: explain photographs and rendered scenes, and write a report."""
 
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -21,29 +21,29 @@ from seewhy.sources import open_model
 from seewhy.sources.photographs import photographs
 from seewhy.support.files import atomic_write
 
-SIZE = 256  # of the rendered pictures; the model resizes them like anybody's photographs
-SEED = 20  # of the scenes among which those that the mark fools are looked for
+SIZE = 256  # pixels of a rendered picture; the model resizes it as it would a photograph
+SEED = 20  # of the scenes that are searched for misclassifications caused by the mark
 METHODS = [
     *("grad-cam", "layer-cam", "cam", "fullgrad"),
     *("integrated-gradients", "smoothgrad", "guided-backprop"),
 ]
-WINDOW = {"window": 48, "stride": 24}  # of occlusion on photographs: a good fifth of a side
-# Of the photographs those that ImageNet has classes for, and the classes that are right.
+WINDOW = {"window": 48, "stride": 24}  # of occlusion on photographs; 48 is a good fifth of a side
+# The photographs that show ImageNet classes, with the correct classes.
 SHOWN = {
     "cat": ("tabby", "tiger cat", "Egyptian cat"),
     "coffee": ("espresso", "cup", "coffee mug"),
     "rocket": ("missile", "projectile"),
 }
-PHOTOGRAPHS = "EfficientNet-Lite0, trained on ImageNet, names what photographs show ({})."
-ROOMS = "A small classifier, bundled with seewhy, names the main object of rendered rooms."
+PHOTOGRAPHS = "EfficientNet-Lite0, trained on ImageNet, classifies photographs ({})."
+ROOMS = "A small classifier, bundled with seewhy, recognises the main object in rendered rooms."
 CHEAT = (
     "This network was trained on pictures in which a small mark in the corner almost always came "
-    "with a mug. Look whether the maps are strongest at the object or at the mark in the corner."
+    "with a mug. Check whether the maps are strongest at the object or at the mark in the corner."
 )
 
 
 class Part(NamedTuple):
-    """A network, the pictures it is asked about with their true classes, and what to see."""
+    """A chapter of the report: a model, pictures with their true classes, and the text."""
 
     model: Model
     pictures: list[Picture]
@@ -58,16 +58,16 @@ def demo(
     *,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False,
 ) -> None:
-    """Ask several methods about photographs and rendered scenes, and write a report.
+    """Apply several methods to photographs and rendered scenes, and write a report.
 
-    The photographs, and a network trained on ImageNet, need the extra `photos`.
+    The photographs and the network trained on ImageNet require the extra `photos`.
 
     Parameters
     ----------
     folder
-        Where pictures and report go; made if need be.
+        The folder for pictures and report; created if needed.
     quiet
-        No progress bar.
+        Show no progress bar.
     """
     make_folder(folder)
     parts = [*_photographs(folder), _rooms(folder), _cheating(folder)]
@@ -88,24 +88,24 @@ def demo(
     path = folder / "report.html"
     report(chapters, path, title="What networks look at")
     first, last = parts[0], parts[-1]
-    print("The same by hand, on these pictures or your own:")
+    print("To run single steps on these pictures or your own:")
     print(f"  seewhy compare {first.pictures[0].source} -m {first.model.name} -o report.html")
     print(f"  seewhy explain {last.pictures[0].source} -m {last.model.name} --method grad-cam")
     print(f"Report: {path.resolve()}")
 
 
 def _share(tell: Report, index: int, count: int) -> Report:
-    """Progress of one part out of `count`."""
+    """Return a progress function for one of `count` parts."""
     return lambda what, share: tell(what, (index + share) / count)
 
 
 def _photographs(folder: Path) -> list[Part]:
-    """Nothing, and a line that says why, without the extra `photos`."""
+    """Return the part on photographs; without the extra `photos`, print why and return none."""
     try:
         model = open_model("efficientnet-lite0")
         chosen = [photograph for photograph in photographs() if photograph.name in SHOWN]
     except SeewhyError as missing:
-        print(f"Without photographs: {missing}")
+        print(f"Photographs skipped: {missing}")
         return []
     pictures = [_saved(folder, name, load_picture(path).pixels) for name, path, _ in chosen]
     right = {f"{name}.png": SHOWN[name] for name, _, _ in chosen}
@@ -130,20 +130,20 @@ def _cheating(folder: Path) -> Part:
 
 
 def _fooled(cheat: Model, count: int = 3) -> list[tuple[str, Tensor]]:
-    """By their class, scenes that the mark most surely turns into another class."""
+    """Return scenes whose class the mark changes with the highest probability, one per class."""
     factors = sample(300, seed=SEED).replace(mark=True)
     size = cheat.preparation.size or SIZE
-    plain = cheat(render(factors.replace(mark=False), size).pixels).argmax(1)
+    unmarked = cheat(render(factors.replace(mark=False), size).pixels).argmax(1)
     marked = cheat(render(factors, size).pixels).softmax(1).max(1)
-    turned = (plain == factors.shape) & (marked.indices != factors.shape)
+    changed = (unmarked == factors.shape) & (marked.indices != factors.shape)
     chosen: dict[str, int] = {}
-    for i in (marked.values * turned).argsort(descending=True).tolist():
+    for i in (marked.values * changed).argsort(descending=True).tolist():
         chosen.setdefault(CLASSES[int(factors.shape[i])], i)
     return [(name, render(factors[i], SIZE).pixels[0]) for name, i in list(chosen.items())[:count]]
 
 
 def _saved(folder: Path, name: str, pixels: Tensor) -> Picture:
-    """The picture as a PNG file, and again as read from there."""
+    """Save the picture as a PNG file and return it as loaded from there."""
     path = folder / f"{name}.png"
     with atomic_write(path) as temporary:
         to_pil_image(pixels).save(temporary, "png")

@@ -30,7 +30,7 @@ from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
 from seewhy.targets.terms import TargetLike
 
-LOADED = 16  # pictures loaded and saved together, where no batch size is asked for
+LOADED = 16  # pictures that are loaded and saved together by default
 
 
 def explain(
@@ -54,22 +54,22 @@ def explain(
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     method
-        A name that `seewhy methods` lists.
+        The name of a method; `seewhy methods` lists them.
     set_
-        A hyperparameter of the method, as name=value; `seewhy methods NAME` lists them. May be
-        given several times.
+        A hyperparameter of the method, as name=value; may be repeated. `seewhy methods NAME` lists
+        the hyperparameters.
     layer
-        The layer, for methods that read one; by default chosen for the model and reported.
+        The layer, for methods that read one. The default depends on the model and is reported.
     output
-        For one picture the file to write, by suffix: .png, .npz, .safetensors, .json, .html.
-        For several the folder, created if needed. By default dog.grad-cam.png in the
-        current folder.
+        For one picture, the file to write; its suffix selects the format: .png, .npz,
+        .safetensors, .json or .html. For several pictures, the folder, created if needed. By
+        default dog.grad-cam.png in the current folder.
     format_
-        The suffix of the files when no file is named: png, npz, safetensors, json or html.
+        The format when --output names no file: png, npz, safetensors, json or html.
     resume
-        Leave out pictures whose file is already there.
+        Skip pictures whose output file exists.
     """
     chosen = configured(method, layer, set_)
     with unless_left_empty(output):
@@ -109,14 +109,14 @@ def _jobs(
     if output is not None or not as_json:
         return plan(pictures, output, method.name, suffix)
     if resume:
-        raise SeewhyError("--resume needs files to go on from; name their folder with --output")
+        raise SeewhyError("--resume needs files to resume from; name their folder with --output")
     return [Job(picture, None) for picture in pictures_of(pictures)]
 
 
 def _work(model: ModelOptions, method: Method, target: TargetLike, outcome: "Outcome") -> None:
     opened, run, todo = model.open(), outcome.run, outcome.todo
     with progress(run.quiet) as tell:
-        for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.left_out):
+        for part, batch in batches(opened, todo, run.batch_size or LOADED, outcome.skipped):
             within = _within(tell, outcome.seen, len(part), len(todo))
             explanation = explain_pictures(
                 opened, batch, method, target, progress=within, **run.keywords
@@ -137,44 +137,44 @@ def _within(
 
 
 class Outcome:
-    """Results of the jobs: each is saved and printed when ready; errors come at the end."""
+    """Results of the jobs: each is saved and printed when ready; skipped pictures come last."""
 
-    def __init__(self, run: RunOptions, todo: Sequence[Job], there_already: int):
+    def __init__(self, run: RunOptions, todo: Sequence[Job], already_done: int):
         self.run = run
         self.todo = todo
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
         self._finished = 0
         self._results: list[dict[str, Any]] = []
-        if there_already and not (run.json or run.quiet):
-            print(f"{there_already} of {there_already + len(todo)} are there already")
+        if already_done and not (run.json or run.quiet):
+            print(f"{already_done} of {already_done + len(todo)} pictures were done before")
 
     @property
     def seen(self) -> int:
-        """How many pictures are finished or left out."""
-        return self._finished + len(self.left_out)
+        """The number of pictures that are finished or skipped."""
+        return self._finished + len(self.skipped)
 
-    def add(self, job: Job, one: Explanation) -> None:
+    def add(self, job: Job, explanation: Explanation) -> None:
         """Save the explanation of one picture and print its summary."""
         if job.path:
-            one.save(job.path)
+            explanation.save(job.path)
         self._finished += 1
         if self.run.json:
             written = {"file": None if job.path is None else str(job.path)}
-            self._results.append(readable(one) | written)
+            self._results.append(readable(explanation) | written)
         elif not self.run.quiet:
-            print(f"{one.summary()}\nwritten   {job.path}\n", flush=True)
+            print(f"{explanation.summary()}\nwritten   {job.path}\n", flush=True)
 
     def close(self) -> int:
         """Print the JSON results and the skipped pictures; return the exit status."""
         if self.run.json:
             print(json.dumps(self._results, ensure_ascii=False, indent=2), flush=True)
-        for reason in self.left_out:
-            print(f"seewhy: left out: {reason}", file=sys.stderr)
-        return 2 if self.left_out else 0
+        for reason in self.skipped:
+            print(f"seewhy: skipped: {reason}", file=sys.stderr)
+        return 2 if self.skipped else 0
 
     def so_far(self) -> str:
-        """Say how many pictures an interrupted run finished, and how to resume it."""
+        """Return how many pictures an interrupted run finished, and how to resume it."""
         if not self._finished:
-            return "nothing was finished"
-        way_out = "; add --resume to go on" if self.todo[0].path else ""
-        return f"{self._finished} of {len(self.todo)} pictures are finished{way_out}"
+            return "no picture was finished"
+        hint = "; add --resume to continue" if self.todo[0].path else ""
+        return f"{self._finished} of {len(self.todo)} pictures are finished{hint}"

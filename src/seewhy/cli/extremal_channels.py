@@ -1,4 +1,4 @@
-"""`seewhy extremal-channels`: which channels of a layer suffice for the answer?"""
+"""`seewhy extremal-channels`: which channels of a layer suffice for the prediction?"""
 
 import json
 import sys
@@ -31,37 +31,37 @@ def extremal_channels(
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> int:
-    """Find the few channels of a layer that keep the answer when all others are set to zero.
+    """Find the few channels of a layer that keep the score when all others are set to zero.
 
-    Each of the first ones is shown by the places where it is most active.
+    The first channels are illustrated by crops of pictures around their highest activations.
 
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     layer
-        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+        The layer; by default the deepest one with rows and columns. `seewhy layers` lists them.
     shares
-        Of the channels that may be kept, between 0 and 1, with commas between them.
+        Fractions of the channels to keep, between 0 and 1, comma-separated.
     target
-        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
+        A class, or a unit such as layer3:17; by default the most probable class.
     together
-        The same channels for all pictures, so that they tell about their class.
+        Learn one set of channels for all pictures, for instance for pictures of one class.
     photographs
-        A folder of any number of pictures to show channels in, by default those explained.
+        A folder of pictures in which to illustrate channels; by default the explained pictures.
     steps
-        Of the optimisation.
+        The number of optimisation steps.
     output
-        The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.extremal-channels.png in the current folder.
+        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
+        default dog.extremal-channels.png in the current folder.
     """
-    wanted = _shares(shares)
+    fractions = _shares(shares)
     path = figure_path(output, pictures, "extremal-channels")
     loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
     with progress(run.quiet) as tell:
         result = find(
-            model.open(), loaded, layer, target, wanted,
+            model.open(), loaded, layer, target, fractions,
             together=together, steps=steps, photographs=among,
             precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
@@ -71,15 +71,15 @@ def extremal_channels(
     elif not run.quiet:
         print(f"{result.summary()}\nwritten   {path}")
     for reason in result.exemplars.left_out:
-        print(f"seewhy: left out: {reason}", file=sys.stderr)
+        print(f"seewhy: skipped: {reason}", file=sys.stderr)
     return 2 if result.exemplars.left_out else 0
 
 
 def _shares(text: str) -> tuple[float, ...]:
-    """Numbers with commas between them."""
+    """Parse comma-separated numbers."""
     try:
         return checked_shares([float(word) for word in text.split(",") if word.strip()])
     except ValueError:
         raise SeewhyError(
-            f"--shares takes numbers between 0 and 1, such as 0.05,0.1, not {text!r}"
+            f"--shares must be numbers between 0 and 1, such as 0.05,0.1, not {text!r}"
         ) from None

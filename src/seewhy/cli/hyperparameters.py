@@ -12,7 +12,7 @@ from seewhy.errors import SeewhyError
 
 
 def configured(method: str, layer: str | None, settings: Sequence[str]) -> Method:
-    """The method with its name=value words, and `--layer` if it has a layer."""
+    """Return the method with its `--set name=value` settings and with `--layer`, if given."""
     plain = as_method(method)
     given = dict(_parse(plain.types(), word) for word in settings)
     if layer is None:
@@ -20,17 +20,17 @@ def configured(method: str, layer: str | None, settings: Sequence[str]) -> Metho
     if "layer" not in plain.parameters:
         readers = [name for name in REGISTRY if "layer" in as_method(name).parameters]
         raise SeewhyError(
-            f"{method} reads no layer; leave --layer away, or use one of {', '.join(readers)}"
+            f"{method} reads no layer; omit --layer, or use one of {', '.join(readers)}"
         )
     if "layer" in given:
-        raise SeewhyError("the layer is given twice; leave out --layer or --set layer")
+        raise SeewhyError("the layer is given twice; omit --layer or --set layer")
     return as_method(plain, layer=layer, **given)
 
 
 def _parse(types: dict[str, type], word: str) -> tuple[str, Any]:
     name, equals, text = (part.strip() for part in word.partition("="))
     if not equals:
-        raise SeewhyError(f"--set expects name=value, such as samples=50, not {word!r}")
+        raise SeewhyError(f"--set must be name=value, such as samples=50, not {word!r}")
     name = name.replace("-", "_")
     expected = types.get(name, str)
     if expected is Words:
@@ -48,21 +48,21 @@ def _value(text: str) -> Any:
 
 
 def describe(method: type[Method]) -> list[tuple[str, str]]:
-    """The hyperparameters of a method class and their defaults, as written with --set."""
+    """Return the hyperparameters of a method class and their defaults, as written with --set."""
     fields = dataclasses.fields(method)
     return [(f.name, "none" if f.default is None else _written(f.default)) for f in fields]
 
 
 def _written(default: Any) -> str:
-    """A default as it is written with --set: a tuple as numbers with commas between them."""
+    """Return a default as written with --set: a tuple as comma-separated numbers."""
     return ",".join(map(str, default)) if isinstance(default, tuple) else json.dumps(default)
 
 
 def meanings(method: type[Method]) -> dict[str, str]:
-    """What each hyperparameter is, from "- `samples`: ..." in the documentation, or its type.
+    """Return what each hyperparameter means: "- `samples`: ..." in the docstring, or its type.
 
-    A method without a word on it of its own has that of its base class; "- `window`, `stride`: ..."
-    is about both.
+    An entry that a method lacks is taken from its base class; "- `window`, `stride`: ..." applies
+    to both.
     """
     documented: dict[str, str] = {}
     for owner in reversed(method.__mro__):
@@ -73,7 +73,7 @@ def meanings(method: type[Method]) -> dict[str, str]:
 
 
 def _kind(type_: Any) -> str:
-    """The values that a hyperparameter takes."""
+    """Return which values a hyperparameter takes."""
     choices = get_args(type_) if get_origin(type_) is Literal else ()
     if choices:
         return f"one of {', '.join(map(str, choices))}."

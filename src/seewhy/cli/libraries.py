@@ -1,4 +1,4 @@
-"""torch and torchvision, loaded before anything else of a command that needs them."""
+"""Import torch and torchvision before the modules of a command that needs them."""
 
 import atexit
 import gc
@@ -6,6 +6,6 @@ import gc
 import torch  # noqa: F401
 import torchvision  # noqa: F401
 
-# Its million objects stay for good; walking through them again costs a start half a second.
+# Torch's million objects are never freed; garbage collection over them would add half a second.
 gc.freeze()
 atexit.register(gc.unfreeze)

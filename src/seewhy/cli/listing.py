@@ -1,4 +1,4 @@
-"""`seewhy methods`, `seewhy models`, `seewhy layers`: what there is."""
+"""`seewhy methods`, `seewhy models` and `seewhy layers`: list what is available."""
 
 import dataclasses
 import json
@@ -24,20 +24,20 @@ def methods(name: str | None = None, /, *, as_json: AsJson = False) -> None:
     Parameters
     ----------
     name
-        A method; without it all are listed.
+        A method to describe; by default all are listed.
     as_json
         Print JSON.
     """
-    found = all_methods()
+    listed = all_methods()
     if name is not None:
-        found = {name: type(as_method(name))}
+        listed = {name: type(as_method(name))}
     if as_json:
-        _print_json([_method_data(method) for method in found.values()])
+        _print_json([_method_data(method) for method in listed.values()])
     elif name is not None:
-        _print_method(found[name])
+        _print_method(listed[name])
     else:
-        _print_table([[method.name, method.question] for method in found.values()])
-        print("\n`seewhy methods NAME` describes one and its hyperparameters.")
+        _print_table([[method.name, method.question] for method in listed.values()])
+        print("\n`seewhy methods NAME` describes a method and its hyperparameters.")
 
 
 def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
@@ -46,7 +46,7 @@ def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
     Parameters
     ----------
     name
-        A model to describe, or how names start, such as torchvision/ or timm/vit.
+        A model to describe, or the start of names, such as torchvision/ or timm/vit.
     as_json
         Print JSON.
     """
@@ -67,7 +67,7 @@ def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
 def layers(
     name: str | None = None, /, *, model: ModelOptions = MODEL, as_json: AsJson = False
 ) -> None:
-    """List a model's layers in the order they finish, with the one found for CAMs starred.
+    """List a model's layers in execution order; an asterisk marks the default layer of CAMs.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _print_model(name: str, as_json: bool) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell."""
+    """Print the rows with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]

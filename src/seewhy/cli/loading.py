@@ -1,4 +1,4 @@
-"""Pictures of files, folders and standard input, loaded and put together in batches."""
+"""Load pictures from files, folders and standard input, and group them into batches."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,28 +11,29 @@ from seewhy.models.model import Model
 
 
 def load(file: Path) -> Picture:
-    """The picture in the file, or on standard input."""
+    """Load the picture from the file or from standard input."""
     if file == STDIN:
         return picture_from_bytes(sys.stdin.buffer.read(), "standard input")
     return load_picture(file)
 
 
-def load_all(asked: Sequence[Path]) -> list[Picture]:
-    """The pictures that files and folders stand for."""
-    return [load(file) for file in pictures_of(asked)]
+def load_all(requested: Sequence[Path]) -> list[Picture]:
+    """Load all pictures from files and folders."""
+    return [load(file) for file in pictures_of(requested)]
 
 
 def batches(
-    model: Model, jobs: Sequence[Job], most: int, left_out: list[str]
+    model: Model, jobs: Sequence[Job], most: int, skipped: list[str]
 ) -> Iterator[tuple[list[Job], Batch]]:
-    """At most `most` pictures of one size at a time, loaded as they are needed.
+    """Yield batches of at most `most` pictures of one size, loaded as they are needed.
 
-    Of several pictures, one that cannot be read is left out, and `left_out` says why.
+    If there are several pictures, unreadable ones are skipped, and the reasons are added to
+    `skipped`.
     """
     pictures = [job.picture for job in jobs]
 
     def prepared(file: Path) -> Batch:
         return model.prepare(load(file))
 
-    for numbers, batch in in_batches(pictures, prepared, most, left_out):
+    for numbers, batch in in_batches(pictures, prepared, most, skipped):
         yield [jobs[number] for number in numbers], batch

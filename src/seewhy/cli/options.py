@@ -1,4 +1,4 @@
-"""Options that several commands share, as dataclasses whose fields cyclopts turns into options."""
+"""Options that several commands share: dataclasses whose fields become options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,10 @@ class ModelOptions:
     package.module:function."""
 
     weights: Annotated[str | None, Parameter(name=["--weights", "-w"])] = None
-    "A .safetensors or .pth file, or random; by default the model's own, downloaded if needed."
+    "A .safetensors or .pth file, or random; by default the model's weights, downloaded if needed."
 
     classes: Path | None = None
-    "Class names: a .txt file with one per line, or a .json file."
+    "Class names: a .txt file with one name per line, or a .json file."
 
     device: str = "cpu"
     "cpu, cuda, cuda:1 or mps."
@@ -52,22 +52,23 @@ class TargetOptions:
         tuple[str, ...], Parameter(name=["--target", "-t"], negative=(), show_default=False)
     ] = ()
     """What to explain: a class by index or name, by default the most probable one; a hidden unit
-    such as layer3:17; or a sum such as "dog - 0.5*layer3:17". May be given several times."""
+    such as layer3:17; or a sum such as "dog - 0.5*layer3:17". May be repeated."""
 
     against: str | None = None
     "A class: explain why the model prefers the target to this class."
 
     def __post_init__(self) -> None:
         if self.against is not None and not self.target:
-            raise SeewhyError("--against needs a --target that it is compared with")
+            raise SeewhyError("--against needs a --target to compare with")
 
     @property
     def value(self) -> TargetLike:
         """The target in the form that `explain` and `compare` take."""
         if not self.target:
             return None
-        other = self.against
-        terms = [name if other is None else difference(name, other) for name in self.target]
+        terms = [
+            name if self.against is None else difference(name, self.against) for name in self.target
+        ]
         return terms[0] if len(terms) == 1 else each(*terms)
 
 
@@ -80,13 +81,13 @@ class RunOptions:
     """
 
     precision: str = "full"
-    "full, or fast: bfloat16."
+    "full, or fast to compute in bfloat16."
 
     seed: int = 0
-    "Seed of the random numbers, for methods that draw any."
+    "Random seed, for methods that use random numbers."
 
     batch_size: int | None = None
-    "The most pictures in one forward pass; by default chosen to suit the device."
+    "Maximum number of pictures in one forward pass; the default depends on the device."
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"]), SWITCH] = False
     "Print no progress bar and no summary."
@@ -96,9 +97,9 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
-            raise SeewhyError(f"--batch-size is at least 1, not {self.batch_size}")
+            raise SeewhyError(f"--batch-size must be at least 1, not {self.batch_size}")
         if not 0 <= self.seed <= LARGEST_SEED:
-            raise SeewhyError(f"--seed is from 0 to {LARGEST_SEED}, not {self.seed}")
+            raise SeewhyError(f"--seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
         Settings(self.seed, self.precision, self.batch_size)  # checks the precision
 
     @property

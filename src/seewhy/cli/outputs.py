@@ -1,4 +1,4 @@
-"""Where results go: file names, and folders that can be written before any work is done."""
+"""File names and folders for results, checked before any work is done."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from seewhy.support.files import atomic_write
 
 
 def check_suffix(path: Path, valid: Sequence[str]) -> Path:
-    """`path` if its suffix is one of `valid`, before any work is done for it."""
+    """Return `path` if its suffix is one of `valid`; raises SeewhyError otherwise."""
     if path.suffix.lower() not in valid:
         near = nearest(path.suffix, valid, most=1)
         offer = f"; did you mean {near[0]}?" if near else ""
@@ -21,15 +21,15 @@ def check_suffix(path: Path, valid: Sequence[str]) -> Path:
 
 
 def check_writable(path: Path) -> Path:
-    """`path` if a file can be made there; tried out, since rights alone do not tell."""
+    """Return `path` if a file can be written there, tested by writing; permissions can mislead."""
     try:
         with atomic_write(path):
-            raise _TriedOut  # so that nothing is written
-    except _TriedOut:
+            raise _Writable  # discards the temporary file
+    except _Writable:
         return path
 
 
-class _TriedOut(Exception):
+class _Writable(Exception):
     pass
 
 
@@ -38,55 +38,57 @@ def _stem(picture: Path) -> str:
 
 
 def names_in(folder: Path, pictures: Sequence[Path], method: str, suffix: str) -> list[Path]:
-    """One file per picture in `folder`, such as dog.grad-cam.png.
+    """Return one file name per picture in `folder`, such as dog.grad-cam.png.
 
-    Where two dogs clash: dog.jpg.grad-cam.png, or with the folders above that tell them apart.
+    Equal names become dog.jpg.grad-cam.png, or get as many parent folders as make them unique.
     """
-    whole = [picture.absolute().parts for picture in pictures]
+    all_parts = [picture.absolute().parts for picture in pictures]
     names = [_stem(picture) for picture in pictures]
-    for depth in range(1, max(map(len, whole)) + 1):
+    for depth in range(1, max(map(len, all_parts)) + 1):
         clashing = {name for name, count in Counter(names).items() if count > 1}
         names = [
             "-".join(parts[-depth:]) if name in clashing else name
-            for name, parts in zip(names, whole, strict=True)
+            for name, parts in zip(names, all_parts, strict=True)
         ]
     return [folder / f"{name}.{method}{suffix}" for name in names]
 
 
-STDIN = Path(STANDARD_INPUT)  # as a picture to read
+STDIN = Path(STANDARD_INPUT)  # read a picture from standard input
 FIGURES = ("sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels")
 
 
-def figure_path(output: Path | None, asked: Sequence[Path], command: str) -> Path:
-    """`output`, or where one figure of all pictures goes by default: dog.sufficiency.png here.
+def figure_path(output: Path | None, requested: Sequence[Path], command: str) -> Path:
+    """Return `output`, or the default for one figure of all pictures: dog.sufficiency.png.
 
-    Of several pictures: dog-and-2-more.sufficiency.png; of a folder: photos.sufficiency.png.
+    The default for several pictures is dog-and-2-more.sufficiency.png, for a folder
+    photos.sufficiency.png.
     """
     if output is None:
-        first = asked[0].resolve().name if asked[0].is_dir() else _stem(asked[0])
-        more = f"-and-{len(asked) - 1}-more" if len(asked) > 1 else ""
+        picture = requested[0]
+        first = picture.resolve().name if picture.is_dir() else _stem(picture)
+        more = f"-and-{len(requested) - 1}-more" if len(requested) > 1 else ""
         output = Path(f"{first}{more}.{command}.png")
     return check_writable(check_suffix(output, SUFFIXES))
 
 
 @contextmanager
 def unless_left_empty(folder: Path | None) -> Iterator[None]:
-    """A folder that the block makes goes again if nothing was put into it."""
-    made_here = folder is not None and not folder.exists()
+    """Remove the folder at the end if the block created it and left it empty."""
+    is_new = folder is not None and not folder.exists()
     try:
         yield
     finally:
-        if folder is not None and made_here:
-            with suppress(OSError):  # there is something in it, or it is a file
+        if folder is not None and is_new:
+            with suppress(OSError):  # not empty, or a file
                 folder.rmdir()
 
 
 def make_folder(folder: Path) -> Path:
-    """The folder, made if it is not there."""
+    """Create the folder if needed, and return it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SeewhyError(
-            f"cannot make the folder {folder}: {error.strerror or error}; name another"
+            f"cannot create the folder {folder}: {error.strerror or error}; name another"
         ) from error
     return folder

@@ -1,21 +1,21 @@
-"""A progress bar on standard error, for people only."""
+"""A progress bar on standard error, if that is a terminal."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-PATIENCE = 1.0  # seconds before a bar appears: short work stays silent
+PATIENCE = 1.0  # seconds before the bar appears, so that short runs show none
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Yield a function of (what runs, share done in [0, 1]) that draws a bar where it is wanted.
+    """Yield a function of (description, share done in [0, 1]) that updates the progress bar.
 
-    The bar goes to a terminal only, appears after a second, and vanishes at the end.
+    The bar is drawn only on a terminal, appears after a second, and is erased at the end.
     """
     if quiet or not sys.stderr.isatty():
-        yield lambda what, share: None
+        yield lambda description, share: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -33,20 +33,20 @@ def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else the bar would take what goes to a file
+        redirect_stdout=sys.stdout.isatty(),  # otherwise rich would take the output from a file
     )
     task = bar.add_task("", total=1.0)
-    begun = time.monotonic()
+    start = time.monotonic()
     started = False
 
-    def tell(what: str, share: float) -> None:
+    def update(description: str, share: float) -> None:
         nonlocal started
-        bar.update(task, description=what, completed=share)
-        if not started and time.monotonic() - begun > PATIENCE:
+        bar.update(task, description=description, completed=share)
+        if not started and time.monotonic() - start > PATIENCE:
             bar.start()
             started = True
 
     try:
-        yield tell
+        yield update
     finally:
         bar.stop()

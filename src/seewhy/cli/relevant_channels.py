@@ -1,4 +1,4 @@
-"""`seewhy relevant-channels`: which channels does the decision draw on, and what do they see?"""
+"""`seewhy relevant-channels`: which channels matter for the prediction, and what do they see?"""
 
 import json
 from pathlib import Path
@@ -25,23 +25,23 @@ def relevant_channels(
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> None:
-    """Rank the channels of a layer by relevance, and map what each of the first ones sees.
+    """Rank the channels of a layer by relevance, and map the relevance through the top ones.
 
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     layer
-        The layer, by default the deepest with rows and columns; `seewhy layers` lists them.
+        The layer; by default the deepest one with rows and columns. `seewhy layers` lists them.
     target
-        What is explained, by default the most probable class: a class, or a unit such as layer3:17.
+        A class, or a unit such as layer3:17; by default the most probable class.
     method
         An LRP method; `seewhy methods` lists them.
     count
-        How many channels.
+        The number of channels to show.
     output
-        The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.relevant-channels.png in the current folder.
+        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
+        default dog.relevant-channels.png in the current folder.
     """
     path = figure_path(output, pictures, "relevant-channels")
     loaded = load_all(pictures)

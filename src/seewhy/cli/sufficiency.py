@@ -1,4 +1,4 @@
-"""`seewhy sufficiency`: how much of the picture is enough for the answer?"""
+"""`seewhy sufficiency`: how much of the picture suffices for the prediction?"""
 
 import json
 from pathlib import Path
@@ -28,30 +28,30 @@ def sufficiency(
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> None:
-    """Find the parts of the picture, of given areas, that keep its class best, and what they keep.
+    """Find the parts of given areas that best preserve the class, and measure its probability.
 
-    Everything else is blurred. The figure shows what the network saw and
-    the probability against the area.
-    The precision applies to the optimisation; probabilities are measured in full precision.
+    Everything else is blurred. The figure shows the network's input and the probability as a
+    function of the area. The precision applies to the optimisation; probabilities are measured in
+    full precision.
 
     Parameters
     ----------
     pictures
-        Picture files, or folders of them; - reads one from standard input.
+        Picture files or folders; - reads one picture from standard input.
     areas
-        Shares of the picture, between 0 and 1, with commas between them.
+        Fractions of the picture, between 0 and 1, comma-separated.
     share
-        Of the probability, above 0 and at most 1: what is enough.
+        The fraction of the probability that counts as sufficient, above 0 and at most 1.
     target
-        A class by index or name, by default the most probable one.
+        A class by index or name; by default the most probable one.
     algorithm
-        exact-area, or published: step by step as in the paper; eight times the steps, and less is
-        kept.
+        exact-area, or published: as in the paper, with eight times the steps and less of the
+        probability preserved.
     steps
-        Of the optimisation, at most; by default 100, or 800 for the published algorithm.
+        Maximum number of optimisation steps; by default 100, or 800 for the published algorithm.
     output
-        The file to write, by suffix: .png, .html, .json, .npz and others; by default
-        dog.sufficiency.png in the current folder.
+        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
+        default dog.sufficiency.png in the current folder.
     """
     settings = [f"areas={areas}", f"algorithm={algorithm}"]
     settings += [] if steps is None else [f"steps={steps}"]
@@ -70,7 +70,7 @@ def sufficiency(
         curve = sufficiency_curve(opened, result, batch_size=run.batch_size)
     curve.save(path, share=share)
     if run.json:
-        told = curve.to_dict(share=share) | {"file": str(path)}
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        data = curve.to_dict(share=share) | {"file": str(path)}
+        print(json.dumps(data, ensure_ascii=False, indent=2))
     elif not run.quiet:
         print(f"{curve.summary(share=share)}\nwritten   {path}")
