@@ -140,6 +140,9 @@ def _compared(
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
     if not len(batch):
         raise SeewhyError("no pictures to explain")
+    model.choose_memory_format(batch.pixels)
+    if model.mixes_pictures:
+        settings = dataclasses.replace(settings, most=1)
     asked = questions(target, len(batch), model, batch.pixels)
     hidden = hidden_of([one for question in asked for one in question])
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
@@ -294,10 +297,16 @@ def _explained(
 
 
 def _about_outputs(model: Model) -> list[str]:
-    """What to say of a network that ends in a softmax or sigmoid."""
-    if model.ends_in is None:
-        return []
-    return [f"the network ends in a {model.ends_in}; the logits before it are explained"]
+    """What to say of a network that ends in a softmax or sigmoid, or that mixes pictures."""
+    notes = []
+    if model.ends_in is not None:
+        notes.append(f"the network ends in a {model.ends_in}; the logits before it are explained")
+    if model.mixes_pictures:
+        notes.append(
+            "the network's logits for a picture depend on the other pictures in its batch; "
+            "pictures are explained one by one"
+        )
+    return notes
 
 
 def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> None:

@@ -23,6 +23,7 @@ from seewhy.models.edits import Edit, editors
 from seewhy.models.final import LastFunction
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import LayerGraph, trace_layers
+from seewhy.models.memory_format import probes, try_formats
 from seewhy.models.session import borrowed, device_of
 from seewhy.support.batch_norm import keep_layout
 
@@ -89,6 +90,7 @@ class Model:
         self.outputs = outputs
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
         self.ends_in: str | None = None  # a last softmax or sigmoid, once it has run
+        self.mixes_pictures = False  # whether pictures of a batch change each other's logits
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}
 
@@ -158,25 +160,24 @@ class Model:
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
 
-        Channels-last makes convolutions up to twice as fast. It is not used for a network that
-        depends on the memory format of its feature maps (by `view` or `as_strided`).
+        Channels-last makes convolutions up to twice as fast. It is not used for a network whose
+        logits or gradients depend on the memory format; see `models.memory_format`.
         """
         if self._memory_format is not None:
             return
-        # Two pictures, because a `view` across batch and channels fails only then.
-        probe = torch.cat([self._probe(pixels)] * 2)
-        with borrowed(self.net), torch.no_grad():
-            try:
-                with LastFunction() as last:
-                    plain = self.net(self._normalised(probe, torch.contiguous_format))
-                before = last.before(plain)
-                if before and self.outputs == "logits":
-                    self.ends_in = before[0]
-                fast = self.net(self._normalised(probe, torch.channels_last))
-                same = _alike(logits_of(fast, 2), logits_of(plain, 2))
-            except Exception:  # if the network is broken, the next forward pass reports it
-                same = False
-        self._memory_format = torch.channels_last if same else torch.contiguous_format
+        with borrowed(self.net):
+            trial = try_formats(self._run_in, probes(pixels.shape[1:], pixels))
+        self.ends_in, self.mixes_pictures = trial.ends_in, trial.mixes_pictures
+        self._memory_format = trial.memory_format
+
+    def _run_in(self, pixels: Tensor, form: torch.memory_format) -> tuple[Tensor, str | None]:
+        """Return the logits in a memory format, and the softmax or sigmoid that comes after."""
+        with LastFunction() as last:
+            output = self.net(self._normalised(pixels, form))
+        before = last.before(output) if self.outputs == "logits" else None
+        if before is None:
+            return logits_of(output, len(pixels)), None
+        return logits_of(before[1], len(pixels)), before[0]
 
     @staticmethod
     def _probe(pixels: Tensor) -> Tensor:
@@ -319,12 +320,6 @@ def _index_of(name: str, classes: list[str]) -> int:
 
 def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
-
-
-def _alike(values: Tensor, expected: Tensor) -> bool:
-    """Return whether two tensors are equal up to rounding, with NaN at the same places."""
-    scale = float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
-    return torch.allclose(values, expected, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
 
 
 def logits_of(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
