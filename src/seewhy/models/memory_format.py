@@ -17,8 +17,8 @@ from seewhy.support.batch_norm import keep_layout
 
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
-# Of the largest logit and of the gradient's norm: less is rounding. Rounding changes which rectifiers
-# are on, so gradients differ more. In half precision, so many steps of the type.
+# Of the largest logit and of the gradient's norm: less is rounding, which may switch rectifiers, so
+# gradients differ more than logits. In half precision: steps of the type.
 LOGITS, GRADIENT, STEPS = 1e-2, 0.05, 20
 
 # Runs the network on pixels in a memory format; returns logits, and the name of its last function.

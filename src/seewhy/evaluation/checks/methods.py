@@ -39,7 +39,7 @@ MEASURED = {
 WHY = {
     "lrp-epsilon": "relevance is lost or counted twice on the way to the pixels",
     "deep-lift": "the multipliers miss a part of the network",
-    "fullgrad": "some biases are not found: they are no parameters of known layers",
+    "fullgrad": "some biases are missed: constants that functions or hooks add or scale",
 }
 
 
@@ -108,9 +108,7 @@ def _residual(subject: Subject, explanation: Explanation) -> Check:
     if method == "fullgrad" and not value <= bound:
         smooth = _not_piecewise_linear(subject)
         if smooth:
-            reason = (
-                f"only networks that are linear piece by piece have this sum; this runs {smooth}"
-            )
+            reason = f"only piecewise linear networks have this sum, and this one runs {smooth}"
             return not_applicable(SUMS, method, MEASURED[method], reason, value)
     return at_most(SUMS, method, MEASURED[method], value, bound, WHY[method])
 
