@@ -30,9 +30,9 @@ def text(check: SelfCheck) -> str:
             line = f"  {MARKS[row.verdict]:<{mark}}  {row.name:<{name}}  {_value(row):>8}"
             lines.append(f"{line}  {row.bound}".rstrip())
             indent = " " * (4 + mark)
-            lines += textwrap.wrap(
-                row.reason, WIDE, initial_indent=indent, subsequent_indent=indent
-            )
+            for words in (row.measured, row.reason):
+                wrapped = textwrap.wrap(words, WIDE - len(indent))
+                lines += [indent + part for part in wrapped]
     return "\n".join(lines)
 
 
@@ -118,5 +118,6 @@ def _figure_lines(check: SelfCheck) -> list[list[tuple[float, str, str]]]:
                     (bound, row.bound, FAINT),
                 ]
             )
-            lines += [[(name, words, FAINT)] for words in textwrap.wrap(row.reason, LETTERS)]
+            for words, colour in ((row.measured, FAINT), (row.reason, INK)):
+                lines += [[(name, part, colour)] for part in textwrap.wrap(words, LETTERS)]
     return lines
