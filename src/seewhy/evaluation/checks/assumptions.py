@@ -55,8 +55,9 @@ def _outputs(subject: Subject) -> Check:
     """What the network puts out, against what the model says it does."""
     name, model = "outputs", subject.model
     with borrowed(model.net), torch.no_grad(), LastFunction() as last:
-        outputs = model.net(model.normalised(subject.pair[:1]))
-    logits = subject.logits(model.forward, subject.pair)
+        outputs = model.net(model.normalised(subject.picture))
+    pictures = (subject.picture, subject.other)  # one by one: batches are another check
+    logits = torch.cat([subject.logits(model.forward, picture) for picture in pictures])
     count = logits.shape[1]
     if model.outputs == "scores":
         return stated(TOPIC, name, f"{count} scores, taken as they are")

@@ -19,7 +19,7 @@ from seewhy.models.model import Model
 TOPIC, NAME = "gradient", "gradient and finite differences"
 DIRECTIONS = 4
 # By whether it is float64: steps, in units of a pixel's range, and the error that is rounding.
-STEPS = {True: (1e-7, 1e-6, 1e-5, 1e-4), False: (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
+STEPS = {True: (1e-8, 1e-7, 1e-6, 1e-5), False: (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
 BOUND = {True: 1e-3, False: 0.1}
 SAME = 1e-2  # of the largest logit: more, and the copy in float64 is another network
 WRONG = (

@@ -12,6 +12,7 @@ from seewhy.engine.readable import why_unreadable
 from seewhy.models.memory_format import probes
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
+from seewhy.support.batching import out_of_memory
 
 NOISE = 0.02  # its share in the picture
 
@@ -49,8 +50,15 @@ class Subject:
 
     @cached_property
     def no_gradient(self) -> str | None:
-        """Why the network cannot be differentiated; None if it can."""
-        return why_unreadable(self.model, self.picture)
+        """Why no gradient of the score reaches the pixels; None if one does."""
+        try:
+            if self._differentiated(self.model.forward, self.picture)[1] is not None:
+                return None
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+        found = why_unreadable(self.model, self.picture)
+        return found or "no gradient of the score reaches the pixels"
 
     @cached_property
     def alone(self) -> tuple[Tensor, Tensor | None]:
@@ -69,8 +77,11 @@ class Subject:
         """
         if self.no_gradient:
             return self.logits(forward, pixels), None
+        return self._differentiated(forward, pixels)
+
+    def _differentiated(self, forward: Forward, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
         with borrowed(self.model.net):
             pixels = pixels.detach().clone().requires_grad_()
             logits = forward(pixels)
             (gradient,) = torch.autograd.grad(logits[0, self.target], pixels, allow_unused=True)
-            return logits.detach(), torch.zeros_like(pixels) if gradient is None else gradient
+            return logits.detach(), gradient
