@@ -42,7 +42,7 @@ def test_the_status_is_1_where_a_row_differs(here, seewhy, monkeypatch):
     result = seewhy("check dog.jpg -m mixing:build --json")
     assert (result.status, result.err) == (1, "")
     differing = [r["name"] for r in json.loads(result.out)["checks"] if r["verdict"] == "differs"]
-    assert "logits in a batch" in differing
+    assert "gradient in a batch" in differing
     assert seewhy("check dog.jpg -m mixing:build -q").out == ""
 
 

@@ -2,12 +2,13 @@
 
 Convolutions are up to twice as fast channels-last, but a network may depend on the memory format of
 its feature maps (by `view`, `as_strided` or a kernel of its own), and its backward pass may as
-well. A picture alone is run in both formats; logits and pixel gradients must be equal. The same
-picture beside another one must have the same logits, otherwise pictures are explained one by one.
+well. So a picture is run alone and contiguous, and beside another one channels-last: its logits and
+its pixel gradient must be the same, and its logits must not depend on the other picture's pixels.
+Otherwise a third run tells which of the two, format or batch, makes the difference.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 # Of the largest logit and of the gradient's norm: less is rounding, which may switch rectifiers, so
 # gradients differ more than logits. In half precision: steps of the type.
 LOGITS, GRADIENT, STEPS = 1e-2, 0.05, 20
+LEAK = 1e-3  # of the gradient's norm, at another picture's pixels, where it should be exactly zero
 
 # Runs the network on pixels in a memory format; returns logits, and the name of its last function.
 Run = Callable[[Tensor, torch.memory_format], tuple[Tensor, str | None]]
@@ -40,11 +42,30 @@ class Trial:
 
 @dataclass(frozen=True)
 class _Passes:
-    """The logits of one run, and the gradient of the largest logit; None if the run failed."""
+    """The logits of one run, and the gradient of the first picture's largest logit.
+
+    None if the run failed, or if the network has no gradient.
+    """
 
     logits: Float[Tensor, "batch classes"] | None = None
-    gradient: Float[Tensor, "1 channels height width"] | None = None
+    gradient: Float[Tensor, "batch channels height width"] | None = None
     ends_in: str | None = None
+
+    @property
+    def first(self) -> "_Passes":
+        """Those of the first picture."""
+        gradient = None if self.gradient is None else self.gradient[:1]
+        return replace(
+            self, logits=None if self.logits is None else self.logits[:1], gradient=gradient
+        )
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the first picture's logit has a gradient at another picture's pixels."""
+        if self.gradient is None:
+            return False
+        own, others = (part.float().norm() for part in (self.gradient[:1], self.gradient[1:]))
+        return bool(others > LEAK * own)
 
 
 def probes(shape: torch.Size, like: Tensor) -> Float[Tensor, "2 channels height width"]:
@@ -58,27 +79,33 @@ def probes(shape: torch.Size, like: Tensor) -> Float[Tensor, "2 channels height 
 
 
 def try_formats(run: Run, pictures: Float[Tensor, "2 channels height width"]) -> Trial:
-    """Run the network on the first picture, alone and beside the second one, in both formats.
+    """Run the network on the first picture alone, and on both channels-last.
 
     To be called while the network is borrowed. A network that fails is contiguous; its next forward
     pass reports the error.
     """
-    alone, alone_fast = (_differentiated(run, pictures[:1], f) for f in (CONTIGUOUS, CHANNELS_LAST))
-    pair_fast = _forward(run, pictures, CHANNELS_LAST)
-    same = _agree(alone_fast, alone)
-    if same and _beside_as_alone(pair_fast, alone):
-        return Trial(CHANNELS_LAST, pair_fast.ends_in)
-    pair = _forward(run, pictures, CONTIGUOUS)
-    # A network that takes only batches of one size may not run on a single picture at all.
-    fast = same if alone.logits is not None else True
-    fast = fast and _alike(pair_fast.logits, pair.logits)
-    mixes = _is_known(alone, pair) and not _beside_as_alone(pair, alone)
-    if mixes:  # unless the network is random
-        mixes = _alike(_forward(run, pictures[:1], CONTIGUOUS).logits, alone.logits)
-    return Trial(CHANNELS_LAST if fast else CONTIGUOUS, pair.ends_in or alone.ends_in, mixes)
+    alone, fast = _run(run, pictures[:1], CONTIGUOUS), _run(run, pictures, CHANNELS_LAST)
+    if not fast.leaks and _agree(fast.first, alone):
+        return Trial(CHANNELS_LAST, fast.ends_in)
+    pair = _run(run, pictures, CONTIGUOUS)
+    memory_format = CHANNELS_LAST if _agree(fast, pair) else CONTIGUOUS
+    mixes = pair.leaks or (_is_known(alone, pair) and not _alike(pair.first.logits, alone.logits))
+    # A random network has other logits for the same picture, too.
+    mixes = mixes and _alike(_run(run, pictures[:1], CONTIGUOUS).logits, alone.logits)
+    return Trial(memory_format, pair.ends_in or alone.ends_in, mixes)
 
 
-def _forward(run: Run, pictures: Tensor, form: torch.memory_format) -> _Passes:
+def _run(run: Run, pictures: Tensor, form: torch.memory_format) -> _Passes:
+    """Logits and gradient; the logits alone where the backward pass fails."""
+    try:
+        with torch.enable_grad():
+            pixels = pictures.clone().requires_grad_()
+            logits, ends_in = run(pixels, form)
+            score = keep_layout(logits)[0].max()
+            (gradient,) = torch.autograd.grad(score, pixels)
+        return _Passes(logits.detach(), gradient, ends_in)
+    except Exception:
+        pass  # and its graph is released
     try:
         with torch.no_grad():
             logits, ends_in = run(pictures, form)
@@ -87,31 +114,17 @@ def _forward(run: Run, pictures: Tensor, form: torch.memory_format) -> _Passes:
     return _Passes(logits, None, ends_in)
 
 
-def _differentiated(run: Run, picture: Tensor, form: torch.memory_format) -> _Passes:
-    """The logits with the pixel gradient; without it where the network has none."""
-    try:
-        with torch.enable_grad():
-            pixels = picture.clone().requires_grad_()
-            logits, ends_in = run(pixels, form)
-            (gradient,) = torch.autograd.grad(keep_layout(logits).max(), pixels)
-    except Exception:
-        return _forward(run, picture, form)
-    return _Passes(logits.detach(), gradient, ends_in)
-
-
 def _agree(fast: _Passes, plain: _Passes) -> bool:
     """Return whether logits and gradients are equal up to rounding."""
     if plain.logits is None or not _alike(fast.logits, plain.logits):
         return False
     if fast.gradient is None or plain.gradient is None:
         return fast.gradient is plain.gradient
-    difference = (fast.gradient - plain.gradient).float().norm()
+    if not torch.equal(fast.gradient.isfinite(), plain.gradient.isfinite()):
+        return False
+    one, other = (g.float().nan_to_num(0, 0, 0) for g in (fast.gradient, plain.gradient))
     rounding = max(GRADIENT, STEPS * torch.finfo(plain.logits.dtype).eps)
-    return not bool(difference > rounding * plain.gradient.float().norm())
-
-
-def _beside_as_alone(pair: _Passes, alone: _Passes) -> bool:
-    return pair.logits is not None and _alike(pair.logits[:1], alone.logits)
+    return bool((one - other).norm() <= rounding * other.norm())
 
 
 def _is_known(*runs: _Passes) -> bool:

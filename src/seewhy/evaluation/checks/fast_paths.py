@@ -55,6 +55,8 @@ def _plain(subject: Subject) -> tuple[Tensor, Tensor | None]:
         normal = (pixels - model.mean.to(pixels)) / model.std.to(pixels)
         return model.logits(model.net, normal.contiguous(), len(pixels))
 
+    if subject.model.mixes_pictures:
+        return subject.passes(forward, subject.picture)
     try:
         logits, gradient = subject.passes(forward, subject.pair)
     except Exception as error:
@@ -127,7 +129,8 @@ def _windows(subject: Subject, inference: Inference) -> Check:
     try:
         with borrowed(model.net), torch.no_grad():
             normal = model.laid_out(inference.normalised(picture))
-            sizer = BatchSizer(Settings(), picture, most=WINDOWS_TOGETHER)
+            together = 1 if model.mixes_pictures else WINDOWS_TOGETHER
+            sizer = BatchSizer(Settings(), picture, most=together)
             windowed = Windowed(
                 inference.logits, normal, inference.normalised(fill), inference.rounding, sizer
             )
