@@ -22,13 +22,12 @@ def batch_equals_single(subject: Subject) -> list[Check]:
     """Logits and gradient of one picture alone, and beside another picture."""
     logits, gradient = subject.alone
     again = subject.logits(subject.model.forward, subject.picture)
-    dtype = subject.model.dtype
     repeated = at_most(
         TOPIC,
         "repeatable",
         "logits of the picture in two runs: largest difference over largest logit",
         largest_error(again, logits),
-        rounding(dtype, LOGITS),
+        rounding(subject.model, LOGITS),
         "the network is random in evaluation mode; turn its random layers off",
     )
     both, pulled = subject.passes(subject.model.forward, subject.pair)
@@ -37,7 +36,7 @@ def batch_equals_single(subject: Subject) -> list[Check]:
         "logits in a batch",
         "logits alone and beside another picture: largest difference over largest logit",
         largest_error(both[:1], logits),
-        rounding(dtype, LOGITS),
+        rounding(subject.model, LOGITS),
         MIXES,
     )
     name, measured = "gradient in a batch", "pixel gradient alone and in a batch: relative error"
@@ -50,5 +49,5 @@ def batch_equals_single(subject: Subject) -> list[Check]:
     return [
         repeated,
         beside,
-        at_most(TOPIC, name, measured, error, rounding(dtype, GRADIENT), MIXES),
+        at_most(TOPIC, name, measured, error, rounding(subject.model, GRADIENT), MIXES),
     ]

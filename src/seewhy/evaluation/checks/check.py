@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seewhy.models.model import Model
+
 OK, DIFFERS, NOT_APPLICABLE = "ok", "differs", "not applicable"
+TF32 = 2.0**-10  # its step at 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ def largest_error(values: Tensor, expected: Tensor) -> float:
     return 0.0 if difference == 0 else difference / max(float(expected.abs().max()), 1e-300)
 
 
-def rounding(dtype: torch.dtype, bound: float) -> float:
-    """The bound, widened to 20 steps of the type where that is half precision."""
-    return max(bound, 20 * torch.finfo(dtype).eps)
+def rounding(model: Model, bound: float) -> float:
+    """The bound, widened to 20 steps of the type in which the model computes.
+
+    That matters for half precision, and for TF32, which torch uses for convolutions on CUDA.
+    """
+    step = torch.finfo(model.dtype).eps
+    if model.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        step = max(step, TF32)
+    return max(bound, 20 * step)

@@ -94,16 +94,17 @@ def _compared(
     plain: tuple[Tensor, Tensor | None],
 ) -> list[Check]:
     """Logits and gradients of a fast path and of the plain network."""
-    dtype = subject.model.dtype
     error = largest_error(fast[0], plain[0])
     measured = "logits against the plain network: largest difference over largest logit"
-    logits = at_most(TOPIC, f"{name}: logits", measured, error, rounding(dtype, LOGITS), FAST)
+    logits = at_most(
+        TOPIC, f"{name}: logits", measured, error, rounding(subject.model, LOGITS), FAST
+    )
     measured = "pixel gradient against the plain network: relative error"
     if fast[1] is None or plain[1] is None:
         reason = subject.no_gradient or "the network has no gradient"
         return [logits, not_applicable(TOPIC, f"{name}: gradient", measured, reason)]
     error = norm_error(fast[1], plain[1])
-    bound = rounding(dtype, GRADIENT)
+    bound = rounding(subject.model, GRADIENT)
     return [logits, at_most(TOPIC, f"{name}: gradient", measured, error, bound, FAST)]
 
 
@@ -144,5 +145,5 @@ def _windows(subject: Subject, inference: Inference) -> Check:
     scale = float(subject.alone[0].abs().max())
     error = float((found - whole).abs().max()) / max(scale, 1e-300)
     why = "incremental inference gives other scores; occlusion compares its first windows too"
-    bound = rounding(model.dtype, inference.rounding)
+    bound = rounding(model, inference.rounding)
     return at_most(TOPIC, name, f"{measured}, over the largest logit", error, bound, why)

@@ -104,7 +104,7 @@ def _sums(subject: Subject, panel: Panel) -> list[Check]:
 def _residual(subject: Subject, explanation: Explanation) -> Check:
     method = explanation.method
     assert explanation.residual is not None
-    value, bound = float(explanation.residual[0]), rounding(subject.model.dtype, RESIDUAL)
+    value, bound = float(explanation.residual[0]), rounding(subject.model, RESIDUAL)
     if method == "fullgrad" and not value <= bound:
         smooth = _not_piecewise_linear(subject)
         if smooth:
