@@ -511,3 +511,12 @@ def test_a_network_trained_on_photographs():
     assert check.ok, check.summary()
     assert check.target == "tench" and check.size == (224, 224)
     json.dumps(check.to_dict(), allow_nan=False)
+
+
+def test_a_black_box_has_what_needs_no_gradient():
+    check = seewhy.selfcheck(seewhy.black_box(lambda pixels: pixels.mean((2, 3))), PICTURE)
+    assert check.ok, check.summary()
+    assert check["logits in a batch"].verdict == check["incremental"].verdict == OK
+    assert "black box" in check["gradient and finite differences"].reason
+    rows = {row.name for row in check.checks if row.topic == "methods"}
+    assert rows.isdisjoint({"occlusion", "rise", "lime", "kernel-shap"})

@@ -108,12 +108,14 @@ def _gradient_at_pixels(subject: Subject) -> Check:
 def _gradient_at_layer(subject: Subject) -> Check:
     name, measured = "the score has a gradient at the default layer", "norm of the gradient"
     model, picture = subject.model, subject.picture
+    if subject.no_gradient:
+        return not_applicable(TOPIC, name, measured, subject.no_gradient)
     try:
         at = model.find_layer(picture)
         with recorded(model, picture, [Request(at)], subject.target, Settings()) as recording:
             size = float(recording.gradient(at).double().norm())
     except NotApplicable as reason:
-        if "does not depend on" in str(reason) and not subject.no_gradient:
+        if "does not depend on" in str(reason):
             return above_zero(TOPIC, name, measured, 0.0, UNREAD)
-        return not_applicable(TOPIC, name, measured, subject.no_gradient or str(reason))
+        return not_applicable(TOPIC, name, measured, str(reason))
     return above_zero(TOPIC, f"{name} ({at})", measured, size, UNREAD)

@@ -77,7 +77,7 @@ def _folding(
     subject: Subject, plain: tuple[Tensor, Tensor | None], inference: Inference
 ) -> list[Check]:
     if not inference.folded:
-        reason = "no batch normalisation follows a convolution that it could be folded into"
+        reason = "no batch normalisation could be folded into a convolution"
         return [not_applicable(TOPIC, "folded batch normalisations", "", reason)]
 
     def forward(pixels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.engine.readable import why_unreadable
+from seewhy.errors import SeewhyError
 from seewhy.models.memory_format import probes
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
@@ -54,6 +55,8 @@ class Subject:
         try:
             if self._differentiated(self.model.forward, self.picture)[1] is not None:
                 return None
+        except SeewhyError as reason:
+            return str(reason)
         except Exception as error:
             if out_of_memory(error):
                 raise
