@@ -16,6 +16,8 @@ from .errors import NotApplicable as NotApplicable
 from .errors import SeewhyError as SeewhyError
 from .evaluation.selectivity import ChannelSelectivity as ChannelSelectivity
 from .evaluation.selectivity import channel_selectivity as channel_selectivity
+from .evaluation.selfcheck import SelfCheck as SelfCheck
+from .evaluation.selfcheck import selfcheck as selfcheck
 from .evaluation.sufficiency import SufficiencyCurve as SufficiencyCurve
 from .evaluation.sufficiency import sufficiency_curve as sufficiency_curve
 from .images import load_picture as load_picture

@@ -14,6 +14,7 @@ COMMANDS = (
     "methods",
     "models",
     "layers",
+    "check",
     "sufficiency",
     "channel-selectivity",
     "extremal-channels",

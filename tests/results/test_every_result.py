@@ -36,6 +36,7 @@ def results() -> dict[str, Result]:
         ),
         "ChannelRelevance": seewhy.relevant_channels(model, pixels, layer=LAYER),
         "ExtremalChannels": seewhy.extremal_channels(model, pixels, layer=LAYER, steps=4),
+        "SelfCheck": seewhy.selfcheck(model, pixels[0]),
     }
 
 
@@ -45,6 +46,7 @@ KINDS = [
     "Explanation",
     "ExtremalChannels",
     "Panel",
+    "SelfCheck",
     "SufficiencyCurve",
 ]
 each_kind = pytest.mark.parametrize("kind", KINDS)

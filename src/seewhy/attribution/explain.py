@@ -140,6 +140,9 @@ def _compared(
     batch = pictures if isinstance(pictures, Batch) else model.prepare(pictures)
     if not len(batch):
         raise SeewhyError("no pictures to explain")
+    model.choose_memory_format(batch.pixels)
+    if model.mixes_pictures:
+        settings = dataclasses.replace(settings, most=1)
     targets = questions(target, len(batch), model, batch.pixels)
     hidden = hidden_of([picture_target for question in targets for picture_target in question])
     sizer = BatchSizer(settings, batch.pixels, recorded=True, device=model.device, most=len(batch))
@@ -305,6 +308,11 @@ def _assumptions(model: Model) -> list[str]:
         notes.append(f"the network ends in a {model.ends_in}; the logits before it are explained")
     elif model.outputs == "probabilities":
         notes.append("the network puts out probabilities; they are explained as they are")
+    if model.mixes_pictures:
+        notes.append(
+            "the network's logits for a picture depend on the other pictures in its batch; "
+            "pictures are explained one by one"
+        )
     return notes
 
 

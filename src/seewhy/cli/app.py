@@ -13,6 +13,7 @@ COMMANDS = (
     "listing:methods",
     "listing:models",
     "listing:layers",
+    "check:check",
     "sufficiency:sufficiency",
     "channel_selectivity:channel_selectivity",
     "extremal_channels:extremal_channels",

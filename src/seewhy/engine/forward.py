@@ -61,6 +61,11 @@ class Forward:
         self._gates = {place_of(p) for r in requests for p in r.through}
         self._inference: Inference | None = None
         model.choose_memory_format(pixels)
+        if model.mixes_pictures and len(pixels) > 1:
+            raise SeewhyError(
+                f"the logits of {model.name} for a picture depend on the other pictures in its "
+                "batch; use a batch size of 1 (batch_size=1, or --batch-size 1)"
+            )
         self.layer_graph = model.layer_graph(pixels) if self.places or self._gates else None
         self.pixels = pixels.detach().to(model.device, model.dtype, copy=True)
         self.pixels.requires_grad_(any(self._from_the_input(at) for at, _ in self.pulled))

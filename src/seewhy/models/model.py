@@ -25,6 +25,7 @@ from seewhy.models.failing import why_it_fails
 from seewhy.models.final import LastFunction
 from seewhy.models.hooks import hooked
 from seewhy.models.layers import LayerGraph, trace_layers
+from seewhy.models.memory_format import probes, try_formats
 from seewhy.models.outputs import OUTPUTS, RAW, kind_of, logits_of
 from seewhy.models.records import Record, as_record, recorded_in
 from seewhy.models.session import borrowed, device_of
@@ -117,6 +118,7 @@ class Model:
         self._outputs = outputs or carried.outputs
         self.edits: list[Sequence[tuple[Address, Edit]]] = []  # active edits; see `seewhy.edited`
         self.ends_in: str | None = None  # a last softmax or sigmoid, once it has run
+        self.mixes_pictures = False  # whether pictures of a batch change each other's logits
         self._memory_format: torch.memory_format | None = None
         self._layer_graphs: dict[tuple[int, ...], LayerGraph] = {}
 
@@ -206,31 +208,26 @@ class Model:
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
 
-        Channels-last makes convolutions up to twice as fast. It is not used for a network that
-        depends on the memory format of its feature maps (by `view` or `as_strided`).
+        Channels-last makes convolutions up to twice as fast. It is not used for a network whose
+        logits or gradients depend on the memory format; see `models.memory_format`.
         """
         if self._memory_format is not None:
             return
-        # Two pictures, because a `view` across batch and channels fails only then.
-        probe = torch.cat([self._probe(pixels)] * 2)
-        with borrowed(self.net), torch.no_grad():
-            try:
-                with LastFunction() as last:
-                    plain = self.net(self._normalised(probe, torch.contiguous_format))
-                self._find_outputs(plain, last.before(plain))
-                fast = self.net(self._normalised(probe, torch.channels_last))
-                same = _alike(logits_of(fast, 2), logits_of(plain, 2))
-            except Exception:  # if the network is broken, the next forward pass reports it
-                same = False
-        self._memory_format = torch.channels_last if same else torch.contiguous_format
+        with borrowed(self.net):
+            trial = try_formats(self._run_in, probes(pixels.shape[1:], pixels))
+        self.ends_in, self.mixes_pictures = trial.ends_in, trial.mixes_pictures
+        self._memory_format = trial.memory_format
 
-    def _find_outputs(self, plain: Any, before: tuple[str, Tensor] | None) -> None:
-        """Find out what the network puts out; what comes before a softmax or sigmoid, and what."""
-        if before and self._outputs in (None, "logits", "multi-label"):
-            self.ends_in = before[0]
+    def _run_in(self, pixels: Tensor, form: torch.memory_format) -> tuple[Tensor, str | None]:
+        """Return the logits in a memory format, and the softmax or sigmoid that comes after."""
+        with LastFunction() as last:
+            output = self.net(self._normalised(pixels, form))
+        before = last.before(output) if self._outputs in (None, "logits", "multi-label") else None
+        ends_in, output = before or (None, output)
+        logits = logits_of(output, len(pixels))
         if self._outputs is None:
-            logits = logits_of(before[1] if before else plain, 2)
-            self._outputs = kind_of(self.net, logits, self.ends_in)
+            self._outputs = kind_of(self.net, logits, ends_in)
+        return logits, ends_in
 
     @staticmethod
     def _probe(pixels: Tensor) -> Tensor:
@@ -398,9 +395,3 @@ def _index_of(name: str, classes: list[str]) -> int:
 
 def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
-
-
-def _alike(values: Tensor, expected: Tensor) -> bool:
-    """Return whether two tensors are equal up to rounding, with NaN at the same places."""
-    scale = float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
-    return torch.allclose(values, expected, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
