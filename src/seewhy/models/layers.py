@@ -200,7 +200,11 @@ def _channels_last(modules: Sequence[tuple[nn.Module, int]]) -> list[bool]:
 
 
 def _choose(model: Traceable, pixels: Tensor, layers: dict[str, Layer], classes: int) -> str | None:
-    """Choose the deepest suitable layer; with prefix tokens, its patches must have gradients."""
+    """Choose the deepest suitable layer that the logits depend on, by its gradient.
+
+    A network may run layers that its logits do not read: after the last attention block only the
+    class token is read, and a backbone may hand on its feature maps next to the pooled ones.
+    """
     deepest_first = list(reversed(layers.values()))
     token_counts = {layer.shape[0] for layer in deepest_first if _is_tokens(layer)}
     candidates = [
@@ -212,10 +216,10 @@ def _choose(model: Traceable, pixels: Tensor, layers: dict[str, Layer], classes:
         and not _is_attention(layer, token_counts)
         and not (_is_tokens(layer) and layer.kind == "Linear")  # a part of attention or MLP
     ]
-    if not any(layer.grid and layer.grid.prefix for layer in candidates):
-        return candidates[0].name if candidates else None
-    residual_stream = [layer for layer in candidates if layer.channels == candidates[0].channels]
-    return _first_with_gradient(model, pixels, residual_stream) or residual_stream[0].name
+    if any(layer.grid and layer.grid.prefix for layer in candidates):
+        # The residual stream: other layers are parts of attention blocks or MLPs.
+        candidates = [layer for layer in candidates if layer.channels == candidates[0].channels]
+    return _first_with_gradient(model, pixels, candidates)
 
 
 def _is_tokens(layer: Layer) -> bool:
@@ -235,20 +239,31 @@ def _is_attention(layer: Layer, token_counts: set[int]) -> bool:
 
 
 def _first_with_gradient(model: Traceable, pixels: Tensor, layers: list[Layer]) -> str | None:
+    """Return the first layer whose output the largest logit depends on.
+
+    Returns the first of all if there is none, or no gradient: the method that needs it says why.
+    """
     activations: dict[str, Tensor] = {}
 
-    def keep(name: str, tensor: Tensor) -> Tensor:
-        if tensor.requires_grad:
-            activations[name] = tensor
-        return tensor.clone()
+    def keep(name: str, tensor: Tensor) -> Tensor | None:
+        if not tensor.requires_grad:
+            return None
+        # Only what reads this copy reads the layer's output: what the layer itself derives from
+        # its feature maps, such as a pooled vector that it returns next to them, does not count.
+        activations[name] = tensor.clone()
+        return activations[name]
 
     hooks = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in layers}
     with borrowed(model.net), hooked(model.net, hooks):
         logits = model.forward_unedited(pixels.clone().requires_grad_())
-        pulled = torch.autograd.grad(logits.max(), [*activations.values()], materialize_grads=True)
-    gradients = dict(zip(activations, pulled, strict=True))
-    for layer in layers:
-        gradient = gradients.get(layer.name)
-        if layer.grid and gradient is not None and bool(layer.grid.maps(gradient).any()):
-            return layer.name
-    return None
+        score = logits.max()
+        for layer in layers:
+            if layer.name not in activations or layer.grid is None or not score.requires_grad:
+                continue
+            # One by one: backward passes from the deepest layers are short.
+            (gradient,) = torch.autograd.grad(
+                score, activations[layer.name], retain_graph=True, materialize_grads=True
+            )
+            if bool(layer.grid.maps(gradient).any()):
+                return layer.name
+    return layers[0].name if layers else None

@@ -1,12 +1,10 @@
 """What is assumed of the network: its input, its outputs, and that the score depends on both."""
 
 import torch
-from torch import Tensor
 
 from seewhy.engine.recording import Request, recorded
 from seewhy.errors import NotApplicable
 from seewhy.evaluation.checks.check import (
-    DIFFERS,
     Check,
     above_zero,
     largest_error,
@@ -14,13 +12,10 @@ from seewhy.evaluation.checks.check import (
     stated,
 )
 from seewhy.evaluation.checks.subject import Subject
-from seewhy.models.final import LastFunction
 from seewhy.models.model import Model
-from seewhy.models.session import borrowed
 from seewhy.support.settings import Settings
 
 TOPIC = "assumed"
-SUM = 1e-3  # by which probabilities may miss one
 CONSTANT = (
     "the score is the same for two different pictures; nothing about the picture can be explained"
 )
@@ -43,49 +38,27 @@ def _preprocessing(model: Model) -> Check:
     name = "preprocessing"
     size = model.preparation.size
     sized = f"pictures of {size[0]} x {size[1]}" if size else "pictures of any size"
-    mean, std = (values.flatten().tolist() for values in (model.mean, model.std))
-    if not any(mean) and set(std) == {1.0}:
-        reason = f"no mean and std are known: the network gets {sized}, pixels in [0, 1]"
-        return not_applicable(TOPIC, name, "", reason)
-    listed = [", ".join(f"{value:.3g}" for value in values) for values in (mean, std)]
-    return stated(TOPIC, name, f"{sized}; mean {listed[0]}; std {listed[1]}")
+    if model.assumed and "nothing is known" in model.assumed[0]:
+        return not_applicable(TOPIC, name, "", f"{sized}; {model.assumed[0]}")
+    means, stds = (
+        ", ".join(f"{value:.3g}" for value in values.flatten().tolist())
+        for values in (model.mean, model.std)
+    )
+    source = "".join(f"; {text}" for text in model.assumed)
+    return stated(TOPIC, name, f"{sized}; mean {means}; std {stds}{source}")
 
 
 def _outputs(subject: Subject) -> Check:
-    """What the network puts out, against what the model says it does."""
+    """What the network puts out, as given or as found out."""
     name, model = "outputs", subject.model
-    with borrowed(model.net), torch.no_grad(), LastFunction() as last:
-        outputs = model.net(model.normalised(subject.picture))
-    pictures = (subject.picture, subject.other)  # one by one: batches are another check
-    logits = torch.cat([subject.logits(model.forward, picture) for picture in pictures])
+    logits = subject.logits(model.forward, subject.picture)
     count = logits.shape[1]
-    if model.outputs == "scores":
-        return stated(TOPIC, name, f"{count} scores, taken as they are")
     if model.ends_in:
         fact = f"{count} logits: the input of the {model.ends_in} that the network ends in"
         return stated(TOPIC, name, fact)
-    kind = _kind(logits, last, outputs)
-    if kind:
-        reason = (
-            f"{kind}, not logits; return what the network computes before, or declare "
-            'outputs="scores"'
-        )
-        return Check(TOPIC, name, "", DIFFERS, None, "", reason)
-    return stated(TOPIC, name, f"{count} logit{'s' if count > 1 else ''}")
-
-
-def _kind(logits: Tensor, last: LastFunction, outputs: object) -> str | None:
-    """What the outputs look like if not like logits."""
-    if last.last is not None and outputs is last.last[2] and last.last[0] == "sigmoid":
-        return "the outputs are sigmoids, probabilities of one class each"
-    if logits.shape[1] < 2:
-        return None
-    values = logits.double()
-    if bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < SUM).all()):
-        return "the outputs look like probabilities (not negative, and their sum is 1)"
-    if bool((values <= 0).all()) and bool((values.logsumexp(1).abs() < SUM).all()):
-        return "the outputs look like logarithms of probabilities"
-    return None
+    if model.outputs == "logits":
+        return stated(TOPIC, name, f"{count} logit{'s' if count > 1 else ''}")
+    return stated(TOPIC, name, f"{count} values: {model.outputs}")
 
 
 def _depends_on_pixels(subject: Subject) -> Check:
