@@ -24,6 +24,8 @@ def _summary_of_one(one: Explanation) -> str:
         f"where     {place_text(numbers)}",
     ]
     lines += [f"residual  {text}" for text in [residual_text(one, 0)] if text]
+    lines += [f"constants {text}" for text in [constants_text(one, 0)] if text]
+    lines += [f"warning   {text}" for text in [constants_warning(one, 0)] if text]
     lines += [f"note      {text}" for text in remarks(numbers)]
     return "\n".join(lines)
 
@@ -89,6 +91,40 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
         return ""
     missing = percent(abs(float(explanation.residual[index])))
     return f"{missing} of the score is missing from the sum of the map"
+
+
+def constants_text(explanation: Explanation, index: int = 0) -> str:
+    """What biases and other constants keep of the score; empty where a method does not say."""
+    if explanation.constants is None:
+        return ""
+    share = float(explanation.constants[index])
+    if not -0.005 <= share <= 1.005:  # the map and the constants have opposite signs
+        return (
+            f"biases and other constants keep {number(share)} times the score, and the map "
+            f"{number(1 - share)} times"
+        )
+    return f"biases and other constants keep {percent(share)} of the score"
+
+
+MOST = 0.5  # of the score; a map of the rest is a map of less than half
+
+
+def constants_warning(explanation: Explanation, index: int = 0) -> str:
+    """That the map explains the smaller part of the score, where it does; else empty."""
+    if explanation.constants is None:
+        return ""
+    share = float(explanation.constants[index])
+    if abs(share) <= MOST:
+        return ""
+    if not 0 <= share <= 1:
+        return (
+            "biases keep more than the whole score or take from it, and the map balances them; "
+            'with biases="ignore" the map sums to the score'
+        )
+    return (
+        f"biases keep {percent(share)} of the score: this map explains {percent(1 - share)} of it; "
+        'with biases="ignore" it explains all of it'
+    )
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:

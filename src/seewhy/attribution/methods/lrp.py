@@ -32,6 +32,7 @@ The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A compos
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
@@ -91,7 +92,7 @@ class Relevance(Method):
         return [Request(self.layer or INPUT, self.rules(), self.through or ())]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The relevance, and at the pixels what is missing from the score."""
+        """The relevance, and at the pixels what constants keep and what is missing."""
         at = self.layer or INPUT
         relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
@@ -102,10 +103,12 @@ class Relevance(Method):
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        kept = 0 if ledger.constants is None else ledger.constants.float()
-        missing = (values.sum((1, 2, 3)) + kept - recording.score).abs()
-        residual = missing / recording.score.abs().clamp_min(1e-12)
-        return Attribution(values, values.sum(1), residual=residual)
+        score = recording.pulls.explained.detach()
+        kept = torch.zeros_like(score) if ledger.constants is None else ledger.constants
+        size = score.abs().clamp_min(1e-12)
+        missing = (relevance.flatten(1).sum(1) + kept - score).abs() / size
+        share = kept * score.sign() / size
+        return Attribution(values, values.sum(1), residual=missing.float(), constants=share.float())
 
 
 @dataclass(frozen=True)
