@@ -98,33 +98,36 @@ def constants_text(explanation: Explanation, index: int = 0) -> str:
     if explanation.constants is None:
         return ""
     share = float(explanation.constants[index])
-    if not -0.005 <= share <= 1.005:  # the map and the constants have opposite signs
-        return (
-            f"biases and other constants keep {number(share)} times the score, and the map "
-            f"{number(1 - share)} times"
-        )
-    return f"biases and other constants keep {percent(share)} of the score"
-
-
-MOST = 0.5  # of the score; a map of the rest is a map of less than half
+    if -0.01 <= share <= 1.01:
+        return f"biases and other constants keep {percent(share)} of the score"
+    return (
+        f"biases and other constants keep {number(share)} times the score, and the map sums to "
+        f"{number(1 - share)} times the score"
+    )
 
 
 def constants_warning(explanation: Explanation, index: int = 0) -> str:
     """That the map explains the smaller part of the score, where it does; else empty."""
-    if explanation.constants is None:
+    if explanation.constants is None or not constants_keep_most(explanation, index):
         return ""
     share = float(explanation.constants[index])
-    if abs(share) <= MOST:
-        return ""
-    if not 0 <= share <= 1:
-        return (
-            "biases keep more than the whole score or take from it, and the map balances them; "
-            'with biases="ignore" the map sums to the score'
-        )
-    return (
-        f"biases keep {percent(share)} of the score: this map explains {percent(1 - share)} of it; "
-        'with biases="ignore" it explains all of it'
+    advice = (
+        '; with biases="ignore" the picture gets what biases keep'
+        if explanation.provenance.parameters.get("biases") == "keep"
+        else ""
     )
+    if -0.01 <= share <= 1.01:
+        return (
+            f"biases keep {percent(share)} of the score: this map explains "
+            f"{percent(max(0.0, 1 - share))} of it{advice}"
+        )
+    return f"biases and the map are larger than the score and cancel each other{advice}"
+
+
+def constants_keep_most(explanation: Explanation, index: int = 0) -> bool:
+    """Whether biases and other constants keep more than half of the score, or take that much."""
+    kept = explanation.constants
+    return kept is not None and not abs(float(kept[index])) <= 0.5
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:

@@ -7,6 +7,7 @@ is written into: relevance that reaches them is not lost, it belongs to constant
 "constant"   the canvas itself, once something that depends on the picture is written into it
 """
 
+import cmath
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,11 +115,15 @@ def first_depending(values: Sequence[Any]) -> Tensor:
 
 
 def _is_constant(value: Any) -> bool:
-    """Return whether a term, or one of several, is a number or numbers other than zero."""
+    """Return whether a term, or one of several, is a number or numbers that can keep relevance.
+
+    Zero cannot, and minus infinity, as in masks of attention, becomes zero.
+    """
     if isinstance(value, list | tuple):
         return any(_is_constant(one) for one in value)
     if not isinstance(value, Tensor):
-        return isinstance(value, int | float | complex) and value not in (0, False)
+        number = isinstance(value, int | float | complex)
+        return number and bool(value) and cmath.isfinite(value)
     counts = value.is_floating_point() or value.is_complex()
     return counts and not value.requires_grad and bool(value.any())
 
