@@ -112,7 +112,7 @@ def constants_warning(explanation: Explanation, index: int = 0) -> str:
         return ""
     share = float(explanation.constants[index])
     advice = (
-        '; with biases="ignore" the picture gets what biases keep'
+        '; biases="ignore" shares their part out among the inputs'
         if explanation.provenance.parameters.get("biases") == "keep"
         else ""
     )

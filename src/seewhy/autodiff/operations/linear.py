@@ -134,7 +134,7 @@ class Linear(Operation):
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias, [outputs], with the folded batch normalisation; None if there is none to use."""
+        """The bias, [outputs], with the folded batch normalisation; None if none is in use."""
         return None if self.ignores_bias else self._bias
 
     @property
