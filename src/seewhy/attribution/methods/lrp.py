@@ -14,8 +14,8 @@ Reduan Achtibat et al. 2023, arXiv 2206.03208.
 It misleads where biases keep most of the score, which `constants` says and the residual does not.
 With `biases="ignore"` they keep only what comes from outputs that read nothing but zeros; in deep
 networks denominators without biases may come so close to zero that the map is refused, under z+
-(lrp-epsilon-plus) least. Epsilon alone is close to input times gradient and as noisy; alpha-beta and
-z+ tend to look the same for every class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
+(lrp-epsilon-plus) least. Epsilon alone is close to input times gradient and as noisy; alpha-beta
+and z+ tend to look the same for every class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
 
     seewhy.explain(model, "dog.jpg", "lrp", composite="epsilon-gamma-box", gamma=0.1)
     seewhy.explain(model, "dog.jpg", "lrp-epsilon", layer="layer3")
@@ -121,7 +121,7 @@ class Relevance(Method):
         if self.biases == "ignore" and not bool((missing <= 1).all()):
             raise NotApplicable(
                 f"without biases, outputs of {recording.model.name} that are little but bias divide "
-                f"by almost nothing, and the relevance of {self.name} overflows or is lost in "
+                f"by almost nothing, and relevance by {self.name} overflows or is lost in "
                 "rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
             )
         return Attribution(values, values.sum(1), residual=missing.float(), constants=share.float())
