@@ -120,9 +120,9 @@ class Relevance(Method):
         share = kept * score.sign() / size
         if self.biases == "ignore" and not bool((missing <= 1).all()):
             raise NotApplicable(
-                f"without biases, outputs of {recording.model.name} that are little but bias divide "
-                f"by almost nothing, and relevance by {self.name} overflows or is lost in "
-                "rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
+                f"without biases, outputs of {recording.model.name} that are little but bias "
+                f"divide by almost nothing, and the relevance by {self.name} overflows or is lost "
+                "in rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
             )
         return Attribution(values, values.sum(1), residual=missing.float(), constants=share.float())
 
