@@ -2,8 +2,8 @@
 
 Written from Shrikumar et al. 2017 (arXiv 1704.02685, section 3.5.2): a rectifier multiplies by
 (y - y0) / (x - x0), or by its derivative where the two are the same; linear layers multiply by
-their weights. The paper has no rule for a maximum pool. Here every window gives all that it rose to the
-input that is its maximum now, and all that it fell to the input that was the maximum of the
+their weights. The paper has no rule for a maximum pool. Here every window gives all that it rose to
+the input that is its maximum now, and all that it fell to the input that was the maximum of the
 reference; an input that is the maximum in both gets either. What an input is given by all of its
 windows, over its own change, is its multiplier; so nothing is lost.
 """
