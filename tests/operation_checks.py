@@ -89,7 +89,7 @@ def _of_affine(case: Case, net: Between, x: Tensor, found: Tensor) -> float:
 
 def kinds(case: Case) -> set[str]:
     """The kinds of operation that LRP has a rule for, of those between the two layers."""
-    net, x = Between(case), pixels().requires_grad_()
+    net, x = Between(case).requires_grad_(False), pixels().requires_grad_()
     before = Tape(epsilon_everywhere().by_kind, x)
     z = net.conv(x)
     with before:
@@ -99,7 +99,7 @@ def kinds(case: Case) -> set[str]:
 
 def gradient_error(case: Case) -> float:
     """Of a recorded forward, outputs and gradient against plain autograd; share of the largest."""
-    net, x = Between(case), pixels().requires_grad_()
+    net, x = Between(case).requires_grad_(False), pixels().requires_grad_()
     plain = net(x)
     (expected,) = torch.autograd.grad(plain[:, CLASS].sum(), x, allow_unused=True)
     tape = Tape({*epsilon_everywhere().by_kind, *RESCALE.by_kind}, x)
