@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seewhy.attribution.explanation import Explanation
-from seewhy.attribution.explanation_text import has_probability
+from seewhy.attribution.explanation_text import constants_keep_most, has_probability
 from seewhy.show.text import percent
 
 TOP = 0.1  # fraction of the map that is compared; random maps have a tenth of it in common
@@ -24,6 +24,7 @@ def conclusions(explanations: Sequence[Explanation], index: int) -> list[str]:
             _certainty(explanations[0], index),
             _agreement(explanations, index),
             _shortfall(explanations, index),
+            _kept_by_constants(explanations, index),
         )
         if sentence
     ]
@@ -89,4 +90,19 @@ def _shortfall(explanations: Sequence[Explanation], index: int) -> str:
     return (
         "The values of these maps should add up to the score but do not; use them only as a "
         f"ranking. Missing: {listed}."
+    )
+
+
+def _kept_by_constants(explanations: Sequence[Explanation], index: int) -> str:
+    kept = {
+        e.method: float(e.constants[index])
+        for e in explanations
+        if e.constants is not None and constants_keep_most(e, index)
+    }
+    if not kept:
+        return ""
+    listed = ", ".join(f"{name} ({percent(share)})" for name, share in kept.items())
+    return (
+        "Biases keep most of the score that these methods share out, so that the maps explain "
+        f"little of it: {listed}."
     )

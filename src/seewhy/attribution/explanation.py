@@ -64,6 +64,9 @@ class Explanation(Result):
     - `signed`: whether negative values mean evidence against the target.
     - `residual`: for methods whose maps should sum to the score (completeness, conservation), the
       missing fraction of the explained difference, per picture; None for other methods.
+    - `constants`: for methods that distribute the score (LRP), its share that biases and other
+      constants keep, per picture; the map sums to the rest. Negative, or above one, where they and
+      the map have opposite signs; None for other methods.
     - `outputs`: what the model puts out, here `logits` (see `seewhy.models.outputs`). Scores,
       features and maps of classes are `raw`: not turned into probabilities but shown as they are.
     """
@@ -82,6 +85,7 @@ class Explanation(Result):
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     outputs: str = "logits"
+    constants: Float[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return self.heatmap.shape[0]
@@ -100,6 +104,7 @@ class Explanation(Result):
             score=self.score[index],
             logits=self.logits[index],
             residual=None if self.residual is None else self.residual[index],
+            constants=None if self.constants is None else self.constants[index],
             labels=self.labels[index],
         )
 
@@ -220,6 +225,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
     costs = [part.cost for part in parts]
     residuals = [part.residual for part in parts if part.residual is not None]
+    constants = [part.constants for part in parts if part.constants is not None]
     return dataclasses.replace(
         parts[0],
         heatmap=torch.cat([part.heatmap for part in parts]),
@@ -229,6 +235,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         score=torch.cat([part.score for part in parts]),
         logits=torch.cat([part.logits for part in parts]),
         residual=torch.cat(residuals) if residuals else None,
+        constants=torch.cat(constants) if constants else None,
         cost=Cost(
             mean([c.forwards for c in costs]),
             mean([c.backwards for c in costs]),

@@ -57,7 +57,7 @@ def readable(explanation: Explanation, maps: bool = False) -> dict[str, Any]:
 def _picture(explanation: Explanation, maps: bool) -> dict[str, Any]:
     """Return the values of the only picture of the explanation."""
     index, name = int(explanation.target[0]), explanation.target_names[0]
-    residual = explanation.residual
+    residual, constants = explanation.residual, explanation.constants
     values = {
         "source": explanation.batch.pictures[0].source,
         "notes": explanation.batch.pictures[0].notes,
@@ -69,6 +69,7 @@ def _picture(explanation: Explanation, maps: bool) -> dict[str, Any]:
             for name, value in explanation.top()[0]
         ],
         "residual": None if residual is None else float(residual[0]),
+        "constants": None if constants is None else float(constants[0]),
         "view": vars(explanation.batch.views[0]),
         "statistics": vars(statistics(explanation.heatmap[0])),
     }

@@ -31,12 +31,14 @@ class Attribution:
     - `heatmap`: [batch, h, w], one number per cell.
     - `layer`: the layer that was read, if any.
     - `residual`: the fraction missing from a sum that the method promises, per picture.
+    - `constants`: the fraction of that sum that biases and other constants keep, per picture.
     """
 
     values: Float[Tensor, "batch channels h w"]
     heatmap: Float[Tensor, "batch h w"]
     layer: str | None = None
     residual: Float[Tensor, " batch"] | None = None
+    constants: Float[Tensor, " batch"] | None = None
     notes: tuple[str, ...] = ()
 
 

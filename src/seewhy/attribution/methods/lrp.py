@@ -11,9 +11,11 @@ al. 2020, arXiv 1910.09840 (composites); Reduan Achtibat et al.: AttnLRP, 2024, 
 (attention, normalisations, smooth activations); concept-conditional relevance (`through`):
 Reduan Achtibat et al. 2023, arXiv 2206.03208.
 
-It misleads where biases absorb most of the score, which the residual does not show; epsilon alone
-is close to input times gradient and as noisy; with alpha-beta and z+, maps of deep networks tend to
-look the same for every class (Sixt et al. 2020, arXiv 1912.09818).
+It misleads where biases keep most of the score, which `constants` says and the residual does not.
+With `biases="ignore"` they keep only what comes from outputs that read nothing but zeros; in deep
+networks denominators without biases may come so close to zero that the map is refused, under z+
+(lrp-epsilon-plus) least. Epsilon alone is close to input times gradient and as noisy; alpha-beta
+and z+ tend to look the same for every class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
 
     seewhy.explain(model, "dog.jpg", "lrp", composite="epsilon-gamma-box", gamma=0.1)
     seewhy.explain(model, "dog.jpg", "lrp-epsilon", layer="layer3")
@@ -32,10 +34,12 @@ The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A custom
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.method import Attribution, Method, check, check_choice
 from seewhy.autodiff.rules import Rules
+from seewhy.autodiff.rules.biases import without_biases
 from seewhy.autodiff.rules.composites import rules_of
 from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
@@ -48,10 +52,10 @@ from seewhy.models.model import Model
 class Relevance(Method):
     """The base class of LRP methods: relevance propagated layer by layer under a composite.
 
-    - `epsilon`: keeps denominators away from zero; None: the composite's value, 1e-6.
-    - `layer`: the layer to stop at; None: the pixels.
-    - `through`: channels such as "layer3:17" that all relevance must pass through; None: no
-      condition.
+    - `epsilon`: keeps denominators away from zero; None: as the composite has it, 1e-6.
+    - `layer`: where to stop; None: at the pixels.
+    - `through`: channels such as "layer3:17" that all relevance has to pass; None: no condition.
+    - `biases`: keep: they keep their share of the score; ignore: what was read gets it instead.
     """
 
     source = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
@@ -59,7 +63,8 @@ class Relevance(Method):
 
     epsilon: float | None = None
     layer: str | None = None
-    through: tuple[str, ...] | None = None  # a single channel may be a string
+    through: tuple[str, ...] | None = None  # a single one also as a word
+    biases: str = "keep"
 
     def __post_init__(self) -> None:
         if isinstance(self.through, str):
@@ -73,10 +78,15 @@ class Relevance(Method):
                 Address.parse(at).channel is not None,
                 f"{self.name}: through must name channels, such as {at}:17, not {at}",
             )
-        self.rules()  # raises for parameters that the composite does not have
+        check_choice("choice of biases", self.biases, ("keep", "ignore"))
+        self.rules()  # refuses what the composite does not take
 
     def rules(self) -> Rules:
-        """Return the composite; the same object for the same parameters."""
+        """The rules; the same object for the same parameters."""
+        return self.composed() if self.biases == "keep" else without_biases(self.composed())
+
+    def composed(self) -> Rules:
+        """The composite, with biases."""
         return rules_of(self.preset, epsilon=self.epsilon)
 
     @property
@@ -94,7 +104,7 @@ class Relevance(Method):
         return [Request(self.layer or INPUT, self.rules(), self.through or ())]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """Return the relevance; at the pixels with the residual."""
+        """The relevance, and at the pixels what constants keep and what is missing."""
         at = self.layer or INPUT
         relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
@@ -105,10 +115,18 @@ class Relevance(Method):
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        absorbed = 0 if ledger.constants is None else ledger.constants.float()
-        missing = (values.sum((1, 2, 3)) + absorbed - recording.score).abs()
-        residual = missing / recording.score.abs().clamp_min(1e-12)
-        return Attribution(values, values.sum(1), residual=residual)
+        score = recording.pulls.explained.detach()
+        kept = torch.zeros_like(score) if ledger.constants is None else ledger.constants
+        size = score.abs().clamp_min(1e-12)
+        missing = (relevance.flatten(1).sum(1) + kept - score).abs() / size
+        share = kept * score.sign() / size
+        if self.biases == "ignore" and not bool((missing <= 1).all()):
+            raise NotApplicable(
+                f"without biases, outputs of {recording.model.name} that are little but bias "
+                f"divide by almost nothing, and the relevance by {self.name} overflows or is lost "
+                "in rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
+            )
+        return Attribution(values, values.sum(1), residual=missing.float(), constants=share.float())
 
 
 @dataclass(frozen=True)
@@ -128,8 +146,8 @@ class LRP(Relevance):
     composite: str = "epsilon-plus"
     gamma: float | None = None
 
-    def rules(self) -> Rules:
-        """Return the composite of this name."""
+    def composed(self) -> Rules:
+        """The composite of this name."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
 
@@ -197,7 +215,7 @@ class LRPEpsilonGammaBox(Relevance):
 
     gamma: float | None = None
 
-    def rules(self) -> Rules:
-        """Return the composite with this gamma."""
+    def composed(self) -> Rules:
+        """The composite with this gamma."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.preset, epsilon=self.epsilon, gamma=self.gamma)

@@ -2,11 +2,12 @@
 
     map = 1 / (N p) * sum over n of (f_n - mean f) m_n  +  mean f,    f_n = f(x m_n)
 
-with random masks m_n: a coarse grid of cells, each kept with probability p, upsampled bilinearly
-and shifted by a random fraction of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
-arXiv 1806.07421; the paper uses 4000 masks for VGG16 and 8000 for ResNet-50, and does not subtract
-the mean score (`centred=False`), which has the same expectation but is much noisier: pixels that
-happen to be visible often then look important.
+with random masks m_n (section 3.3 of the paper): a grid of h x w cells, each kept with probability
+p, is up-sampled bilinearly to (h + 1) C_H x (w + 1) C_W pixels, with C_H = ceil(H / h) and C_W =
+ceil(W / w), and an area of H x W is cut out whose offset is drawn from [0, C_H) x [0, C_W). Vitali
+Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018, arXiv 1806.07421; they take 4000 masks for VGG16
+and 8000 for ResNet-50, and do not subtract the mean score (`centred=False`), which has the same
+expectation and is much noisier: pixels that happen to be seen often then look important.
 
 It needs only scores, and misleads if there are too few masks: the map is then mostly sampling
 noise. `tolerance` stops sampling when the standard error, which every map reports, is small.
@@ -59,8 +60,8 @@ class RISE(Method):
         check_baseline(self.baseline)
         check_score(self.score)
         check(self.masks >= 2, f"{self.name}: masks must be at least 2, not {self.masks}")
-        check(self.cells >= 1, f"{self.name}: cells must be at least 1, not {self.cells}")
-        check(0 < self.keep < 1, f"{self.name}: keep must be between 0 and 1, not {self.keep}")
+        # A single cell would show all of the picture or nothing of it.
+        check(self.cells >= 2, f"{self.name}: cells must be at least 2, not {self.cells}")
         check(
             self.tolerance >= 0, f"{self.name}: tolerance must be at least 0, not {self.tolerance}"
         )
@@ -94,7 +95,7 @@ class RISE(Method):
                 done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
                 scored.finished |= done.cpu()
         notes = [_note(error) for error in sums.error()]
-        return list(zip(sums.mean() / self.keep, notes, strict=True))
+        return list(zip(sums.maps(self.keep), notes, strict=True))
 
 
 def _note(error: Float[Tensor, " pictures"]) -> str:
@@ -145,11 +146,10 @@ class Sums:
         self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, squares)
         self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, squares)
 
-    def mean(self) -> Float[Tensor, "questions pictures height width"]:
-        """Return the mean of f m; if centred, of (f - mean f) m + mean f * E m."""
+    def maps(self, keep: float) -> Float[Tensor, "questions pictures height width"]:
+        """Return the mean of f m / p; if centred, of (f - mean f) m / p + mean f."""
         n, f = self.count[:, None, None], self._offset
-        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, estimated from the masks
-        return (self._fm - f * self._m) / n + (f + self._base[..., None]) * kept
+        return (self._fm - f * self._m) / n / keep + f + self._base[..., None]
 
     def error(self) -> Float[Tensor, "questions pictures"]:
         """Return the mean standard error of a pixel over the map's range; 0 for a flat map."""
@@ -171,9 +171,11 @@ class Sums:
 
 
 class RandomGrids(Masks):
-    """Random grids of cells, each visible with probability `keep`, upsampled and shifted.
+    """Random grids of cells, each visible with probability `keep`, up-sampled and cropped.
 
-    The n-th mask depends only on the seed and n.
+    `cells` cells become (`cells` + 1) * ceil(side / `cells`) pixels, as in the authors' code; the
+    paper rounds the size of a cell down, which leaves too few pixels where it does not divide the
+    side. The n-th mask depends on the seed and n alone.
 
     - `seen`: 1 for visible cells, else 0. - `shifts`: the shift of each mask, down and to the
     right, in pixels.
@@ -192,12 +194,10 @@ class RandomGrids(Masks):
         cell = [-(-side // cells) for side in size]
         generator = torch.Generator().manual_seed(seed)
         # A mask's random numbers are consecutive, so they do not depend on the number of masks.
-        drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
-        # One more cell per side, so that a shifted mask still covers the picture.
-        seen = (drawn[:, 2:] < keep).float().view(count, cells + 1, cells + 1)
-        self.seen = seen.to(device)
+        drawn = torch.rand(count, cells**2 + 2, generator=generator)
+        self.seen = (drawn[:, 2:] < keep).float().view(count, cells, cells).to(device)
         self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
-        self._up = [_upsampling(cells + 1, side).to(device) for side in cell]
+        self._up = [_up_sampling(cells, (cells + 1) * side).to(device) for side in cell]
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
         """Return the masks: rows, then columns are upsampled linearly, inside the picture only."""
@@ -209,6 +209,6 @@ class RandomGrids(Masks):
         return (rows @ self.seen[part] @ columns.mT)[None, :, None]
 
 
-def _upsampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
-    """Return the weight of each cell in each pixel, for linear upsampling by `side`."""
-    return F.interpolate(torch.eye(cells)[None], size=cells * side, mode="linear")[0].T
+def _up_sampling(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
+    """Return the weight of each cell in each pixel, for linear up-sampling."""
+    return F.interpolate(torch.eye(cells)[None], size=pixels, mode="linear")[0].T

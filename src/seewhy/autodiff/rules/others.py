@@ -8,6 +8,8 @@
     softmax      Taylor: R = x * gradient; the remainder is recorded in the ledger
     variance     half of the gradient, because a square would double the relevance
     shift        a term or token that does not depend on the picture absorbs its share
+    affine       so do constants written into an activation, as by masks and padding
+    constant     or left beside an activation that is written into them
 
 AttnLRP, Achtibat et al. 2024, arXiv 2402.05602 (softmax, products, norms, activations);
 gates receive no relevance: Arras et al. 2017, arXiv 1706.07206. Rectifiers, sums, pooling and views
@@ -83,11 +85,23 @@ def is_gate(operation: Operation) -> bool:
 def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
     """Credit constants with the relevance that the inputs do not receive: y g - sum of x g."""
     with torch.no_grad():
-        operation.ledger.credit((operation.y * cotangent).nan_to_num(0, 0, 0))
+        operation.ledger.credit(_relevance(operation.y, cotangent))
         for x, p in zip(operation.x, pulled, strict=True):
             if p is not None:
-                operation.ledger.credit(-(x * p).nan_to_num(0, 0, 0))
+                operation.ledger.credit(-_relevance(x, p))
     return pulled
+
+
+def constant(operation: Operation, cotangent: Tensor) -> Pulled:
+    """Credit constants with all of the relevance."""
+    operation.ledger.credit(_relevance(operation.y, cotangent))
+    return (None,)
+
+
+def _relevance(values: Tensor, cotangent: Tensor) -> Tensor:
+    """Return R = x * g; of a complex number the sum of both parts', 0 where x is infinite."""
+    product = values * cotangent.conj()
+    return (product.real if product.is_complex() else product).nan_to_num(0, 0, 0)
 
 
 RELEVANCE: dict[str, Rule] = {
@@ -102,4 +116,6 @@ RELEVANCE: dict[str, Rule] = {
     "log softmax": taylor,
     "variance": halved,
     "shift": taylor,
+    "affine": taylor,
+    "constant": constant,
 }
