@@ -28,6 +28,7 @@ from seewhy.support.settings import Settings
 TOPIC, SUMS = "methods", "sums"
 FEW = 2  # steps or samples of a method that is only tried
 STEPS = (8, 16)  # of integrated gradients
+EXACT = 1e-12  # epsilon of LRP in float64: the default keeps relevance where activations are tiny
 RESIDUAL, QUADRATURE = 0.01, 0.05
 PIECEWISE_LINEAR = frozenset({"relu", "clipped relu", "max pool", "maximum", "minimum"})
 MEASURED = {
@@ -110,7 +111,25 @@ def _residual(subject: Subject, explanation: Explanation) -> Check:
         if smooth:
             reason = f"only piecewise linear networks have this sum, and this one runs {smooth}"
             return not_applicable(SUMS, method, MEASURED[method], reason, value)
+    exact = None if value <= bound else _in_double(subject, method)
+    if exact is not None and exact <= bound:
+        cause = "rounding"
+        if "epsilon" in REGISTRY[method].types():
+            cause = "rounding, or what epsilon keeps where activations are tiny"
+        reason = f"{cause}: in float64, and without epsilon if there is one, it is {exact:.2g}"
+        return not_applicable(SUMS, method, MEASURED[method], reason, value)
     return at_most(SUMS, method, MEASURED[method], value, bound, WHY[method])
+
+
+def _in_double(subject: Subject, method: str) -> float | None:
+    """The residual in float64 and with next to no epsilon; None without a copy in that type."""
+    if subject.double is None:
+        return None
+    exact = {"epsilon": EXACT} if "epsilon" in REGISTRY[method].types() else {}
+    asked = [as_method(method, **exact)]
+    panel = compare(subject.double.model, subject.double.picture, asked, subject.target)
+    residuals = [e.residual for e in panel if e.residual is not None]
+    return float(residuals[0][0]) if residuals else None
 
 
 def _not_piecewise_linear(subject: Subject) -> str:
