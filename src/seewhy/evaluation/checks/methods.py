@@ -99,7 +99,7 @@ def _sums(subject: Subject, panel: Panel) -> list[Check]:
         else:
             why = dict(panel.skipped).get(method, "it gave no map")
             rows.append(not_applicable(SUMS, method, MEASURED[method], why))
-    return [*rows, _completeness(panel)]
+    return [*rows, _completeness(subject, panel)]
 
 
 def _residual(subject: Subject, explanation: Explanation) -> Check:
@@ -111,7 +111,7 @@ def _residual(subject: Subject, explanation: Explanation) -> Check:
         if smooth:
             reason = f"only piecewise linear networks have this sum, and this one runs {smooth}"
             return not_applicable(SUMS, method, MEASURED[method], reason, value)
-    exact = None if value <= bound else _in_double(subject, method)
+    exact = None if value <= bound else _in_double(subject, as_method(method))
     if exact is not None and exact <= bound:
         cause = "rounding"
         if "epsilon" in REGISTRY[method].types():
@@ -121,13 +121,12 @@ def _residual(subject: Subject, explanation: Explanation) -> Check:
     return at_most(SUMS, method, MEASURED[method], value, bound, WHY[method])
 
 
-def _in_double(subject: Subject, method: str) -> float | None:
+def _in_double(subject: Subject, method: Method) -> float | None:
     """The residual in float64 and with next to no epsilon; None without a copy in that type."""
     if subject.double is None:
         return None
-    exact = {"epsilon": EXACT} if "epsilon" in REGISTRY[method].types() else {}
-    asked = [as_method(method, **exact)]
-    panel = compare(subject.double.model, subject.double.picture, asked, subject.target)
+    exact = as_method(method, epsilon=EXACT) if "epsilon" in method.types() else method
+    panel = compare(subject.double.model, subject.double.picture, exact, subject.target)
     residuals = [e.residual for e in panel if e.residual is not None]
     return float(residuals[0][0]) if residuals else None
 
@@ -141,7 +140,7 @@ def _not_piecewise_linear(subject: Subject) -> str:
         return ", ".join(sorted(kinds | set(tape.without_rule)))
 
 
-def _completeness(panel: Panel) -> Check:
+def _completeness(subject: Subject, panel: Panel) -> Check:
     """Integrated gradients with more and more steps: the sum must approach the score's rise.
 
     A sum that hardly changes any more and is not the rise has another limit.
@@ -160,6 +159,10 @@ def _completeness(panel: Panel) -> Check:
         return Check(SUMS, name, measured, OK, value, bound)
     if unsettled > value * abs(total) / 3:
         reason = f"{STEPS[1]} steps are too few for this network; use more (steps=128)"
+        return Check(SUMS, name, measured, NOT_APPLICABLE, value, "", reason)
+    exact = _in_double(subject, as_method(name, steps=STEPS[1]))
+    if exact is not None and exact <= QUADRATURE:
+        reason = f"rounding: in float64 it is {exact:.2g}"
         return Check(SUMS, name, measured, NOT_APPLICABLE, value, "", reason)
     reason = "the sum settles at another value: the gradient is not the slope of the score"
     return Check(SUMS, name, measured, DIFFERS, value, bound, reason)
