@@ -28,6 +28,7 @@ from seewhy.support.settings import Settings
 TOPIC, SUMS = "methods", "sums"
 FEW = 2  # steps or samples of a method that is only tried
 STEPS = (8, 16)  # of integrated gradients
+EXACT = 1e-12  # epsilon of LRP in float64: the default keeps relevance where activations are tiny
 RESIDUAL, QUADRATURE = 0.01, 0.05
 PIECEWISE_LINEAR = frozenset({"relu", "clipped relu", "max pool", "maximum", "minimum"})
 MEASURED = {
@@ -98,7 +99,7 @@ def _sums(subject: Subject, panel: Panel) -> list[Check]:
         else:
             why = dict(panel.skipped).get(method, "it gave no map")
             rows.append(not_applicable(SUMS, method, MEASURED[method], why))
-    return [*rows, _completeness(panel)]
+    return [*rows, _completeness(subject, panel)]
 
 
 def _residual(subject: Subject, explanation: Explanation) -> Check:
@@ -110,7 +111,24 @@ def _residual(subject: Subject, explanation: Explanation) -> Check:
         if smooth:
             reason = f"only piecewise linear networks have this sum, and this one runs {smooth}"
             return not_applicable(SUMS, method, MEASURED[method], reason, value)
+    exact = None if value <= bound else _in_double(subject, as_method(method))
+    if exact is not None and exact <= bound:
+        cause = "rounding"
+        if "epsilon" in REGISTRY[method].types():
+            cause = "rounding, or what epsilon keeps where activations are tiny"
+        reason = f"{cause}: in float64, and without epsilon if there is one, it is {exact:.2g}"
+        return not_applicable(SUMS, method, MEASURED[method], reason, value)
     return at_most(SUMS, method, MEASURED[method], value, bound, WHY[method])
+
+
+def _in_double(subject: Subject, method: Method) -> float | None:
+    """The residual in float64 and with next to no epsilon; None without a copy in that type."""
+    if subject.double is None:
+        return None
+    exact = as_method(method, epsilon=EXACT) if "epsilon" in method.types() else method
+    panel = compare(subject.double.model, subject.double.picture, exact, subject.target)
+    residuals = [e.residual for e in panel if e.residual is not None]
+    return float(residuals[0][0]) if residuals else None
 
 
 def _not_piecewise_linear(subject: Subject) -> str:
@@ -122,7 +140,7 @@ def _not_piecewise_linear(subject: Subject) -> str:
         return ", ".join(sorted(kinds | set(tape.without_rule)))
 
 
-def _completeness(panel: Panel) -> Check:
+def _completeness(subject: Subject, panel: Panel) -> Check:
     """Integrated gradients with more and more steps: the sum must approach the score's rise.
 
     A sum that hardly changes any more and is not the rise has another limit.
@@ -141,6 +159,10 @@ def _completeness(panel: Panel) -> Check:
         return Check(SUMS, name, measured, OK, value, bound)
     if unsettled > value * abs(total) / 3:
         reason = f"{STEPS[1]} steps are too few for this network; use more (steps=128)"
+        return Check(SUMS, name, measured, NOT_APPLICABLE, value, "", reason)
+    exact = _in_double(subject, as_method(name, steps=STEPS[1]))
+    if exact is not None and exact <= QUADRATURE:
+        reason = f"rounding: in float64 it is {exact:.2g}"
         return Check(SUMS, name, measured, NOT_APPLICABLE, value, "", reason)
     reason = "the sum settles at another value: the gradient is not the slope of the score"
     return Check(SUMS, name, measured, DIFFERS, value, bound, reason)

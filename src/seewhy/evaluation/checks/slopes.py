@@ -6,22 +6,18 @@ hide an error. Rectifiers have kinks, so the median over directions counts, at t
 steps h: a wrong gradient is wrong at each of them.
 """
 
-import copy
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seewhy.evaluation.checks.check import Check, at_most, largest_error, not_applicable
+from seewhy.evaluation.checks.check import Check, at_most, not_applicable
 from seewhy.evaluation.checks.subject import Subject
-from seewhy.models.model import Model
 
 TOPIC, NAME = "gradient", "gradient and finite differences"
 DIRECTIONS = 4
 # By whether it is float64: steps, in units of a pixel's range, and the error that is rounding.
 STEPS = {True: (1e-8, 1e-7, 1e-6, 1e-5), False: (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
 BOUND = {True: 1e-3, False: 0.1}
-SAME = 1e-2  # of the largest logit: more, and the copy in float64 is another network
 WRONG = (
     "the gradient is not the slope of the score: a custom backward pass, a detached part, or steps "
     "(rounding, quantisation) in the forward pass; methods that need no gradient still work"
@@ -32,9 +28,8 @@ def gradient_is_slope(subject: Subject) -> list[Check]:
     """The gradient times random directions, against central differences."""
     if subject.no_gradient:
         return [not_applicable(TOPIC, NAME, "relative error", subject.no_gradient)]
-    double = _in_double(subject)
-    exact = double is not None
-    probed = double or subject
+    exact = subject.double is not None
+    probed = subject.double or subject
     _, gradient = probed.passes(probed.model.forward, probed.picture)
     assert gradient is not None
     generator = torch.Generator().manual_seed(1)
@@ -74,19 +69,3 @@ def _differences(
         for d in directions
     ]
     return torch.stack(found)
-
-
-def _in_double(subject: Subject) -> Subject | None:
-    """The same with a copy of the network in float64; None where there is none that agrees."""
-    model = subject.model
-    if model.dtype == torch.float64:
-        return subject
-    try:
-        twin: Model = copy.copy(model)
-        twin.net = copy.deepcopy(model.net).double()
-        double = Subject(twin, subject.picture.double(), subject.other.double(), subject.target)
-        logits, gradient = double.passes(twin.forward, double.picture)
-    except Exception:  # what cannot be copied, converted or held in memory is checked as it is
-        return None
-    agrees = largest_error(logits, subject.alone[0]) <= SAME
-    return double if agrees and gradient is not None and gradient.dtype == torch.float64 else None

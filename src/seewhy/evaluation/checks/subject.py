@@ -1,5 +1,6 @@
 """`Subject`: the network under test, the pictures it is tested on, and its passes."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from seewhy.engine.readable import why_unreadable
 from seewhy.errors import SeewhyError
+from seewhy.evaluation.checks.check import largest_error
 from seewhy.models.memory_format import probes
 from seewhy.models.model import Model
 from seewhy.models.session import borrowed
 from seewhy.support.batching import out_of_memory
 
 NOISE = 0.02  # its share in the picture
+SAME = 1e-2  # of the largest logit: more, and the copy in float64 is another network
 
 Forward = Callable[[Tensor], Tensor]
 Pixels = Float[Tensor, "batch channels height width"]
@@ -67,6 +70,23 @@ class Subject:
     def alone(self) -> tuple[Tensor, Tensor | None]:
         """Logits and pixel gradient of the picture, as the tool computes them."""
         return self.passes(self.model.forward, self.picture)
+
+    @cached_property
+    def double(self) -> "Subject | None":
+        """The same with a copy of the network in float64; None where there is none that agrees."""
+        model = self.model
+        if model.dtype == torch.float64:
+            return self
+        try:
+            twin: Model = copy.copy(model)
+            twin.net = copy.deepcopy(model.net).double()
+            double = Subject(twin, self.picture.double(), self.other.double(), self.target)
+            logits, gradient = double.alone
+        except Exception:  # what cannot be copied, converted or held in memory is checked as it is
+            return None
+        agrees = largest_error(logits, self.alone[0]) <= SAME
+        exact = gradient is not None and gradient.dtype == torch.float64
+        return double if agrees and exact else None
 
     def logits(self, forward: Forward, pixels: Pixels) -> Float[Tensor, "batch classes"]:
         """The logits of a forward pass without a graph."""
