@@ -20,6 +20,7 @@ from .evaluation.selfcheck import SelfCheck as SelfCheck
 from .evaluation.selfcheck import selfcheck as selfcheck
 from .evaluation.sufficiency import SufficiencyCurve as SufficiencyCurve
 from .evaluation.sufficiency import sufficiency_curve as sufficiency_curve
+from .images import Preparation as Preparation
 from .images import load_picture as load_picture
 from .models.edits import ablate as ablate
 from .models.edits import add as add
@@ -31,6 +32,7 @@ from .perturbation.baselines import add_baseline as add_baseline
 from .sources import open_model as open_model
 from .sources.black_box import black_box as black_box
 from .sources.black_box import detection_score as detection_score
+from .sources.detectors import detector as detector
 from .targets.terms import difference as difference
 from .targets.terms import direction as direction
 from .targets.terms import each as each

@@ -250,7 +250,8 @@ def _numbers(detected: Mapping[str, Any], key: str) -> Tensor:
             f"a detection has no {key} (it has {has}); expected boxes with probabilities, or with "
             "labels and scores"
         )
-    return _as_tensor(detected[key]).float().cpu()
+    values = detected[key]
+    return (values if isinstance(values, Tensor) else _as_tensor(values)).float().cpu()
 
 
 def _class_weights(target: int | Float[Tensor, " given"], count: int) -> Float[Tensor, " classes"]:

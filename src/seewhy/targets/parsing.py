@@ -4,6 +4,7 @@
     layer3:17  layer3:17@4,5     a channel, or one cell of it
     layer3:17@2:5,0:4            rows 2 to 4 and columns 0 to 3 of a channel
     dog - cat                    sums and differences, with spaces around the signs
+    dog@3,5  dog@0:9,0:9         the same in the map of classes of a segmentation network
     0.5*dog + layer3:17          weights, with or without the asterisk
     'tiger cat' - dog            a name in quotation marks, single or double, is always a class
     class 3, predicted class     a class by index, and the most probable class of each picture
@@ -18,6 +19,7 @@ from itertools import islice
 from torch import Tensor
 
 from seewhy.errors import SeewhyError, Unknown
+from seewhy.models.adapter import OUTPUT
 from seewhy.models.addresses import LISTED, Address
 from seewhy.models.model import Model
 from seewhy.targets.terms import Logit, Predicted, Target, Unit, combined, region
@@ -95,7 +97,7 @@ def _terms(text: str, model: Model, pixels: Tensor) -> Iterator[Part]:
             yield weight, Predicted()
         if _class_exists(name, model):
             yield weight, _class(name)
-        unit = _unit(name)
+        unit = _unit(_at_output(name, model))
         if unit and unit.address.layer in model.layer_graph(pixels).layers:
             yield weight, _checked(unit, name, model, pixels)
 
@@ -103,7 +105,7 @@ def _terms(text: str, model: Model, pixels: Tensor) -> Iterator[Part]:
 def _unchecked_term(piece: tuple[str, str], model: Model, pixels: Tensor) -> Part:
     """Return the weight and term of a piece: a unit if it has the form of one, else a class."""
     weight, name = _weighted(piece[1])
-    unit = _unit(name)
+    unit = _unit(_at_output(name, model))
     term = _checked(unit, name, model, pixels) if unit else _class(name)
     return _factor(piece[0]) * weight, term
 
@@ -132,6 +134,15 @@ def _class_exists(name: str, model: Model) -> bool:
     except SeewhyError:
         return False
     return True
+
+
+def _at_output(name: str, model: Model) -> str:
+    """Return "dog@3,5" as a cell of the map of classes, "output:12@3,5", if the model has one."""
+    of_class, at, cells = name.rpartition("@")
+    if model.outputs != "segmentation" or not at or not _class_exists(of_class, model):
+        return name
+    index = model.class_index(_class(of_class).of_class, len(model.classes or ()))
+    return f"{OUTPUT}:{index}@{cells}"
 
 
 def _unit(name: str) -> Unit | None:

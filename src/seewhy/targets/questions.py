@@ -10,6 +10,7 @@ from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.models.layers import LayerGraph
 from seewhy.models.model import Model
 from seewhy.targets.parsing import parse
+from seewhy.targets.segmentation import in_regions
 from seewhy.targets.terms import (
     Hidden,
     MultiTarget,
@@ -32,7 +33,10 @@ def questions(target: TargetLike, count: int, model: Model, pixels: Tensor) -> l
     when the number of logits is known.
     """
     targets = target.targets if isinstance(target, MultiTarget) else (target,)
-    return [_question(target, count, model, pixels) for target in targets]
+    asked = [_question(target, count, model, pixels) for target in targets]
+    if model.outputs == "segmentation":
+        return [in_regions(question, model, pixels) for question in asked]
+    return asked
 
 
 def hidden_of(question: Sequence[Target]) -> list[Hidden]:

@@ -155,6 +155,7 @@ class Masked(Hidden):
 
     unit: Unit
     mask: Float[Tensor, "h w"]
+    name: str = ""
 
     @property
     def place(self) -> Address:  # type: ignore[override]
@@ -162,7 +163,7 @@ class Masked(Hidden):
         return self.unit.place
 
     def __str__(self) -> str:
-        return f"{self.unit} under a mask of {float(self.mask.mean()):.0%}"
+        return self.name or f"{self.unit} under a mask of {float(self.mask.mean()):.0%}"
 
     def of(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, " batch"]:
         """Return the score of each picture; cells are weighted by how much the mask covers them.
