@@ -123,6 +123,13 @@ def resolve(question: Sequence[Target], logits: Tensor, model: Model) -> Score:
     target, labels = torch.full((batch,), -1), [""] * batch
     weights = torch.zeros(batch, classes, dtype=wide)
     hidden = {term: torch.zeros(batch, dtype=wide) for term in hidden_of(question)}
+    if model.outputs == "features" and len(hidden) < len(
+        {t for q in question for _, t in terms(q)}
+    ):
+        raise SeewhyError(
+            f"{model.name} has no classifier: its outputs are features; name a unit or a direction "
+            "of seewhy.Model(net, outputs='features'), such as output:5, or use outputs='scores'"
+        )
     best = logits.argmax(1).tolist()
     for i, asked in enumerate(question):
         parts = terms(asked)

@@ -64,7 +64,7 @@ def _labels(
     """Return the most probable class of each pixel, on the CPU, and the number of classes."""
     maps: list[Tensor] = []
     model.choose_memory_format(picture)
-    with borrowed(model.net), torch.no_grad():
-        with hooked(model.net, {OUTPUT: lambda tensor, call: maps.append(tensor)}):
-            model.forward(picture)
+    keep = {OUTPUT: lambda tensor, call: maps.append(tensor)}
+    with borrowed(model.net), torch.no_grad(), hooked(model.net, keep):
+        model.forward(picture)
     return maps[0][0].argmax(0).cpu(), maps[0].shape[1]
