@@ -412,4 +412,4 @@ def test_an_adapter_stands_for_its_network():
     adapter = Adapter(net, choice=lambda y: y)
     assert dict(adapter.named_parameters()).keys() == dict(net.named_parameters()).keys()
     assert adapter.get_submodule("conv1") is net.conv1
-    assert list(adapter.modules())[0] is net
+    assert next(iter(adapter.modules())) is net
