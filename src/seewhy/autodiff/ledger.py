@@ -30,14 +30,14 @@ class Ledger:
 
     def credit(self, shares: Tensor) -> None:
         """Add relevance absorbed by constants, given in the shape of an activation."""
-        total = self._per_picture(shares).to(torch.promote_types(shares.dtype, torch.float32))
+        total = self.per_picture(shares).to(torch.promote_types(shares.dtype, torch.float32))
         self.constants = total if self.constants is None else self.constants + total
 
     def arrive(self, relevance: Float[Tensor, "batch channels height width"]) -> None:
         """Add relevance that is assigned directly to the pixels."""
         self.arrived = relevance if self.arrived is None else self.arrived + relevance
 
-    def _per_picture(self, shares: Tensor) -> Float[Tensor, " batch"]:
+    def per_picture(self, shares: Tensor) -> Float[Tensor, " batch"]:
         """Sum over all axes but the pictures, whose axis depends on the network.
 
         Windows are folded into the batch picture by picture; some attention layers have the tokens

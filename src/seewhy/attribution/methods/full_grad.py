@@ -9,9 +9,10 @@ up-samples. Suraj Srinivas, Francois Fleuret: Full-Gradient Representation for N
 Visualization, 2019, arXiv 1905.00780. `rescale` "layer" scales the channels of a layer together,
 as the authors' program does; "channel" each for itself, as the formula reads.
 
-The first line holds exactly for networks of convolutions, linear layers, batch normalisations,
-rectifiers and pools. What is missing from it elsewhere (GELU, layer normalisation, attention,
-gates) is the residual. Biases without rows and columns count in the sum and not in the map.
+The paper's networks are piecewise linear. Other functions (GELU, layer normalisation, attention,
+gates) are taken by their tangent, y = J x + b, and its constant counts like a bias; so the first
+line holds for every network whose operations have a rule (seewhy.autodiff.rules.full_gradient), and
+the residual is rounding. Biases without rows and columns count in the sum and not in the map.
 
 It misleads about the sign and the strength: absolute values show evidence for and against alike,
 and after scaling a layer that contributes little is drawn as bright as one that decides.
@@ -19,19 +20,21 @@ and after scaling a layer that contributes little is drawn as bright as one that
     seewhy.explain(model, "dog.jpg", "fullgrad")
 """
 
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
-from seewhy.engine.recording import Recording, Request
+from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.rules.full_gradient import FULL_GRADIENT
+from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
-from seewhy.models.addresses import Address
+from seewhy.models.grids import Grid
 from seewhy.models.layers import LayerGraph, compiled
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline
@@ -41,10 +44,6 @@ Rescale = Literal["layer", "channel"]
 ROUNDING = 1e-6  # of the largest value: a smaller range is that of a constant in float32
 
 _OVER = {"layer": (1, 2, 3), "channel": (2, 3)}
-_CONVOLUTIONS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -72,30 +71,36 @@ class FullGrad(Method):
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-        """The gradients at the pixels and at every layer with a bias."""
+        """The gradient at the pixels, and what each operation adds to its linear part."""
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
                 f"{self.name} adds up the biases of all layers, and those of {model.name} are "
                 "inside TorchScript, where they cannot be seen"
             )
-        return [Request(), *(Request(at) for at in _biases(model, model.layer_graph(pixels)))]
+        return [Request(INPUT, FULL_GRADIENT)]
 
     def attribute(self, recording: Recording) -> Attribution:
         """Two channels, the pixels' part and the biases'; the residual of the full gradient."""
         pixels = recording.pixels.detach()
-        layer_graph = recording.model.layer_graph(pixels)
         size = (pixels.shape[-2], pixels.shape[-1])
-        shares = (pixels - baseline("mean", recording.model, pixels)) * recording.gradient()
+        of_biases = torch.zeros(len(pixels), *size, device=pixels.device)
+        grids = _grids(recording.model.layer_graph(pixels))
+
+        def draw(terms: Tensor) -> None:
+            grid = grids.get(tuple(terms.shape[1:]))
+            if grid and len(terms) == len(pixels):  # otherwise windows are in the batch
+                of_biases.add_(self._psi(grid.maps(terms).float(), size))
+
+        ledger = DrawingLedger(pictures=len(pixels), draw=draw)
+        gradient = recording.pulls.pull_to(INPUT, FULL_GRADIENT, ledger)
+        recording.cost.ran(backwards=1)
+        shares = (pixels - baseline("mean", recording.model, pixels)) * gradient
         of_pixels = self._psi(shares.float(), size)
-        of_biases = torch.zeros_like(of_pixels)
-        total = shares.float().sum((1, 2, 3))
-        for at, terms in _bias_terms(recording, layer_graph).items():
-            total = total + terms.flatten(1).sum(1)
-            if layer_graph.layer(Address.parse(at).layer).grid:
-                of_biases += self._psi(recording.maps(at, terms), size)
         values = torch.stack([of_pixels, of_biases], 1)
-        missing = (total - recording.score).abs() / recording.score.abs().clamp_min(1e-12)
-        return Attribution(values, values.sum(1), residual=missing)
+        total = shares.sum((1, 2, 3)) + (0 if ledger.constants is None else ledger.constants)
+        score = recording.pulls.explained.detach()
+        missing = (total - score).abs() / score.abs().clamp_min(1e-12)
+        return Attribution(values, values.sum(1), residual=missing.float())
 
     def _psi(
         self, shares: Float[Tensor, "batch channels h w"], size: tuple[int, int]
@@ -108,44 +113,26 @@ class FullGrad(Method):
         return F.interpolate(scaled, size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _bias_terms(recording: Recording, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """b * d score / d y, of y's shape, of each layer with a bias that the score depends on."""
-    terms = {}
-    for at, bias in _biases(recording.model, layer_graph).items():
-        with suppress(NotApplicable):
-            gradient = recording.gradient(at).float()
-            if len(gradient) == len(recording.pixels):  # windows in the batch are left out
-                terms[at] = bias.float() * gradient
-    return terms
+@dataclass(eq=False)
+class DrawingLedger(Ledger):
+    """A ledger that also shows what constants absorb, each time in the shape of an activation."""
+
+    draw: Callable[[Tensor], None] = lambda shares: None
+
+    def credit(self, shares: Tensor) -> None:
+        """Add relevance absorbed by constants, and show it."""
+        super().credit(shares)
+        self.draw(shares)
 
 
-def _biases(model: Model, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """The bias of each call of each layer that has one, in a shape that its output takes."""
-    found = {}
+def _grids(layer_graph: LayerGraph) -> dict[tuple[int, ...], Grid | None]:
+    """How activations of a shape (without the batch) are laid out; None where layers differ.
+
+    Operations have no address, and many have no module: a function's output is laid out as those
+    of the layers with the same shape.
+    """
+    found: dict[tuple[int, ...], Grid | None] = {}
     for layer in layer_graph.layers.values():
-        module = model.net.get_submodule(layer.name)
-        bias = implicit_bias(module)
-        if bias is None:
-            continue
-        if not isinstance(module, nn.Linear):
-            bias = bias.view(-1, *[1] * (len(layer.shape) - 1))
-        calls = [f"{layer.name}#{call}" for call in range(layer.calls)]
-        found |= dict.fromkeys(calls if layer.calls > 1 else [layer.name], bias)
+        same = found.get(layer.shape, layer.grid) == layer.grid
+        found[layer.shape] = layer.grid if same else None
     return found
-
-
-def implicit_bias(module: nn.Module) -> Float[Tensor, " channels"] | None:
-    """What the module puts out for an input of zeros, per channel; None for other modules."""
-    if isinstance(module, _BATCH_NORMS):
-        return _batch_norm_bias(module)
-    linear = isinstance(module, (nn.Linear, *_CONVOLUTIONS))
-    return module.bias.detach() if linear and module.bias is not None else None
-
-
-def _batch_norm_bias(norm: nn.modules.batchnorm._BatchNorm) -> Tensor | None:
-    """bias - mean * weight / sqrt(var + eps)."""
-    # Without running statistics it is not affine; with children it is fused with an activation.
-    if norm.running_mean is None or norm.running_var is None or list(norm.children()):
-        return None
-    shift = -norm.running_mean / (norm.running_var + norm.eps).sqrt()
-    return shift if norm.weight is None else norm.weight.detach() * shift + norm.bias.detach()

@@ -1,0 +1,161 @@
+"""What seewhy says of a network, compared with the network: one figure for each check.
+
+A check takes a `Subject` and returns a `Figure`; a method that does not apply raises SeewhyError.
+Each figure but the last is an error, 0 at best.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+import seewhy
+from benchmarks.networks.choosing import Subject
+from seewhy.models.grids import Grid
+
+PICTURES, DIRECTIONS = 3, 4
+BLOCKS = 3  # the picture is cut into as many rows and columns for `cells_follow`
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The outcome of one check, and a word about it."""
+
+    value: float
+    about: str = ""
+
+
+def batch_equals_single(subject: Subject) -> Figure:
+    """The largest difference of logits and pixel gradients between a batch and its pictures alone.
+
+    As a share of the largest logit or gradient.
+    """
+    pixels = subject.pixels(PICTURES)
+    batch = seewhy.explain(subject.model, pixels, "gradient")
+    targets = batch.target.tolist()
+    errors = []
+    for i, target in enumerate(targets):
+        alone = seewhy.explain(subject.model, pixels[i : i + 1], "gradient", target)
+        errors.append(_difference(batch.logits[i], alone.logits[0]))
+        errors.append(_difference(batch.attribution[i], alone.attribution[0]))
+    return Figure(max(errors))
+
+
+def gradient_by_differences(subject: Subject) -> Figure:
+    """The gradient along random directions less the central difference, as a share of its norm.
+
+    The best of several steps counts: a large one meets kinks, a small one rounding.
+    """
+    pixels = subject.pixels(PICTURES)
+    explanation = seewhy.explain(subject.model, pixels, "gradient")
+    gradient, targets = explanation.attribution.double(), explanation.target
+    norms = gradient.flatten(1).norm(dim=1)
+    steps = (1e-6, 1e-5, 1e-4) if subject.double else (1e-3, 1e-2)
+    generator = torch.Generator().manual_seed(2)
+    worst = 0.0
+    for _ in range(DIRECTIONS):
+        direction = torch.randn(pixels.shape, generator=generator, dtype=torch.float64)
+        expected = (gradient * direction).flatten(1).sum(1)
+        errors = []
+        for step in steps:
+            ahead, behind = (
+                _logits(subject, pixels.double() + sign * step * direction, targets)
+                for sign in (1, -1)
+            )
+            errors.append(((ahead - behind) / (2 * step) - expected).abs() / norms)
+        worst = max(worst, float(torch.stack(errors).amin(0).max()))
+    return Figure(worst)
+
+
+def lrp(subject: Subject) -> Figure:
+    """What is missing from the score in the relevance of pixels and constants, as a share."""
+    epsilon = 1e-9 if subject.double else 1e-6
+    return _residual(subject, "lrp-epsilon", epsilon=epsilon)
+
+
+def deep_lift(subject: Subject) -> Figure:
+    """What is missing from the rise above the reference, as a share of it."""
+    return _residual(subject, "deep-lift")
+
+
+def full_grad(subject: Subject) -> Figure:
+    """What is missing from the score in the shares of pixels and biases, as a share of it."""
+    return _residual(subject, "fullgrad")
+
+
+def cells_follow(subject: Subject) -> Figure:
+    """Whether the cells of the layer that CAMs read lie where the picture is changed.
+
+    Blocks of the picture are changed one at a time. The correlation between the rows of the blocks
+    and the rows where the layer changes; or for the columns, if that is less. 1 at best.
+    """
+    pixels = subject.pixels(2)
+    name = subject.model.find_layer(pixels[:1])
+    grid = subject.model.layer_graph(pixels[:1]).layer(name).grid
+    assert grid is not None
+    changed, centres = _changed(pixels[0], pixels[1])
+    activation = torch.cat(
+        [seewhy.capture(subject.model, one[None], [name])[name] for one in (pixels[0], *changed)]
+    )
+    return Figure(_correlation(_moved_to(grid, activation), centres), f"{name}, {grid}")
+
+
+def _changed(picture: Tensor, other: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Copies of a picture with a block of another one, and the blocks' centres [blocks, 2]."""
+    size = picture.shape[-1]
+    edges = [round(i * size / BLOCKS) for i in range(BLOCKS + 1)]
+    copies, centres = [], []
+    for top, bottom in pairwise(edges):
+        for left, right in pairwise(edges):
+            copy = picture.clone()
+            copy[:, top:bottom, left:right] = other[:, top:bottom, left:right]
+            copies.append(copy)
+            centres.append((top + bottom, left + right))
+    return copies, torch.tensor(centres, dtype=torch.float64)
+
+
+def _moved_to(grid: Grid, activation: Tensor) -> Tensor:
+    """The centre of what changes in each picture beside the first, in cells: [blocks, 2]."""
+    maps = grid.maps(activation).double()
+    change = (maps[1:] - maps[:1]).square().sum(1)
+    # Some cells change more than others whatever is changed: their share in each picture counts.
+    share = (change / change.sum(0).clamp_min(1e-30)).square()
+    share = share / share.sum((1, 2), keepdim=True)
+    rows, columns = (torch.arange(n, dtype=torch.float64) for n in maps.shape[-2:])
+    return torch.stack([share.sum(2) @ rows, share.sum(1) @ columns], 1)
+
+
+def _correlation(found: Tensor, centres: Tensor) -> float:
+    each = [torch.corrcoef(torch.stack([found[:, i], centres[:, i]]))[0, 1] for i in (0, 1)]
+    return float(torch.stack(each).nan_to_num(0).min())
+
+
+def _residual(subject: Subject, method: str, **parameters: float) -> Figure:
+    found = seewhy.explain(subject.model, subject.pixels(PICTURES), method, **parameters)
+    assert found.residual is not None
+    return Figure(float(found.residual.max()))
+
+
+def _logits(subject: Subject, pixels: Tensor, targets: Tensor) -> Tensor:
+    with torch.no_grad():
+        return subject.model(pixels).double().gather(1, targets[:, None])[:, 0]
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
+
+
+Check = Callable[[Subject], Figure]
+
+CHECKS: dict[str, Check] = {
+    "batch": batch_equals_single,
+    "gradient": gradient_by_differences,
+    "lrp": lrp,
+    "deep-lift": deep_lift,
+    "fullgrad": full_grad,
+    "cam": cells_follow,
+}
+LIMITS = {"batch": 1e-5, "gradient": 1e-4, "lrp": 1e-3, "deep-lift": 1e-3, "fullgrad": 1e-3}
+LEAST_CORRELATION = 0.7

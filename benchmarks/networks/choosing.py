@@ -1,0 +1,168 @@
+"""One network of each family of timm: the smallest variant, at the smallest size it takes.
+
+A family is a module of timm.models ("resnet", "swin_transformer"). Its variants are built without
+memory (on the device "meta"), counted, and tried from the smallest on, each at the `SIZES` from the
+smallest on, until one puts out logits. So the choice follows timm's registry, and nobody's list.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import seewhy
+
+CLASSES = 7
+# From three cells a side, at the usual stride of 32, to what a small network is made for.
+SIZES = (96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
+MEAN, STD = 0.5, 0.25
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with random weights, in evaluation mode, ready to be explained.
+
+    - `parameters`: how many. - `size`: the side of its pictures in pixels. - `double`: whether it
+    computes in float64; some networks create float32 tensors as they run.
+    """
+
+    family: str
+    variant: str
+    parameters: int
+    size: int
+    double: bool
+    model: seewhy.Model
+
+    def pixels(self, count: int) -> Tensor:
+        """Pictures in [0, 1], [count, 3, size, size], float32, the same in every run."""
+        return pictures(count, self.size, torch.Generator().manual_seed(SEED + 1))
+
+
+def families() -> list[str]:
+    """The modules of timm.models that hold networks, in alphabetical order."""
+    import timm
+
+    return timm.list_modules()
+
+
+def variants(family: str) -> list[str]:
+    """The networks of a family, the smallest first; of equals the first name."""
+    import timm
+
+    return sorted(timm.list_models(module=family), key=lambda name: (_count(name), name))
+
+
+def chosen(family: str) -> Subject:
+    """The smallest network of a family that classifies RGB pictures.
+
+    Raises LookupError, with each variant's error, where none does.
+    """
+    errors = []
+    for variant in variants(family):
+        try:
+            return built(variant, family)
+        except LookupError as error:
+            errors.append(str(error))
+    raise LookupError("; ".join(errors))
+
+
+def built(variant: str, family: str) -> Subject:
+    """A network by name, at the smallest size that it takes; LookupError where it takes none."""
+    errors: dict[str, None] = {}
+    for size in SIZES:
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # timm's, about names that moved
+            torch.manual_seed(SEED)
+            for options in ({"img_size": size}, {}):
+                try:
+                    net = _prepared(variant, size, options)
+                except Exception as error:  # each network has its own way to refuse a size
+                    errors[f"{type(error).__name__}: {error}".splitlines()[0][:100]] = None
+                    continue
+                double = _in_double(net, size)
+                model = seewhy.Model(net, mean=MEAN, std=STD, name=variant)
+                count = sum(p.numel() for p in net.parameters())
+                return Subject(family, variant, count, size, double, model)
+    raise LookupError(f"{variant} runs at no size ({next(reversed(errors))})")
+
+
+def pictures(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Blurred blobs and noise, [count, 3, size, size] in [0, 1]."""
+    coarse = torch.rand(count, 3, 6, 6, generator=generator)
+    blobs = F.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+    return 0.7 * blobs + 0.3 * torch.rand(count, 3, size, size, generator=generator)
+
+
+def _count(variant: str) -> float:
+    """Its parameters; infinite where it cannot be built."""
+    import timm
+
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return sum(p.numel() for p in timm.create_model(variant).parameters())
+    except Exception:  # not made for "meta"
+        return float("inf")
+
+
+def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
+    """The network with weights and statistics that let each of its layers count."""
+    import timm
+
+    net = timm.create_model(variant, num_classes=CLASSES, **options).eval()
+    with torch.no_grad():
+        _enliven(net)
+        _calibrate(net, size)
+        logits = net(next(_normalised(size)))
+    if logits.shape != (8, CLASSES) or not bool(logits.isfinite().all()):
+        raise ValueError(
+            f"it puts out {tuple(logits.shape)}, not finite logits of {CLASSES} classes"
+        )
+    return net
+
+
+def _enliven(net: nn.Module) -> None:
+    """Move what starts as a constant: layer scales near zero, tokens and biases of zero.
+
+    Otherwise whole branches would add nothing, and what is wrong in them would not show.
+    """
+    for name, parameter in net.named_parameters():
+        if bool((parameter == parameter.flatten()[0]).all()):
+            spread = 0.05 if name.endswith("bias") else 0.2
+            parameter += spread * torch.randn_like(parameter)
+
+
+def _calibrate(net: nn.Module, size: int) -> None:
+    """Give batch normalisations the statistics of pictures, as training does."""
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all passes
+        norm.train()
+    for normal in _normalised(size):
+        net(normal)
+    net.eval()
+
+
+def _normalised(size: int, passes: int = 3) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(SEED)
+    for _ in range(passes):
+        yield (pictures(8, size, generator) - MEAN) / STD
+
+
+def _in_double(net: nn.Module, size: int) -> bool:
+    """Convert the network to float64, if it then still runs."""
+    try:
+        with torch.no_grad():
+            net.double()(torch.zeros(2, 3, size, size, dtype=torch.float64))
+    except Exception:
+        net.float()
+        return False
+    return True
