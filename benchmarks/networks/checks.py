@@ -15,7 +15,7 @@ import seewhy
 from benchmarks.networks.choosing import Subject
 from seewhy.models.grids import Grid
 
-PICTURES, DIRECTIONS = 3, 4
+PICTURES, DIRECTIONS = 3, 3
 BLOCKS = 3  # the picture is cut into as many rows and columns for `cells_follow`
 
 
@@ -52,7 +52,7 @@ def gradient_by_differences(subject: Subject) -> Figure:
     explanation = seewhy.explain(subject.model, pixels, "gradient")
     gradient, targets = explanation.attribution.double(), explanation.target
     norms = gradient.flatten(1).norm(dim=1)
-    steps = (1e-6, 1e-5, 1e-4) if subject.double else (1e-3, 1e-2)
+    steps = (1e-9, 1e-8, 1e-7, 1e-6) if subject.double else (1e-3, 1e-2)
     generator = torch.Generator().manual_seed(2)
     worst = 0.0
     for _ in range(DIRECTIONS):

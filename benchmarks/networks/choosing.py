@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import seewhy
 
 CLASSES = 7
+CELLS = 3  # a side, at least, on the deepest map
 # From three cells a side, at the usual stride of 32, to what a small network is made for.
 SIZES = (96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
 MEAN, STD = 0.5, 0.25
@@ -115,6 +116,8 @@ def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
     import timm
 
     net = timm.create_model(variant, num_classes=CLASSES, **options).eval()
+    if size < CELLS * _stride(net):
+        raise ValueError(f"{size} pixels leave it less than {CELLS} cells a side")
     with torch.no_grad():
         _enliven(net)
         _calibrate(net, size)
@@ -124,6 +127,12 @@ def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
             f"it puts out {tuple(logits.shape)}, not finite logits of {CLASSES} classes"
         )
     return net
+
+
+def _stride(net: nn.Module) -> int:
+    """Pixels a side of a cell of the deepest map, where timm says so."""
+    known = getattr(net, "feature_info", None)
+    return max((stage["reduction"] for stage in known), default=1) if known else 1
 
 
 def _enliven(net: nn.Module) -> None:

@@ -19,6 +19,7 @@ class Ledger:
     - `constants`: the relevance absorbed by biases and other constants, per picture.
     - `arrived`: relevance that rules for the first layer assign directly to the pixels.
     - `last`: the linear operations nearest to the explained score.
+    - `guessed`: whether the pictures' axis of some activation was a guess.
     - `reference`: the operations of a reference forward pass, by kind and number.
     """
 
@@ -26,6 +27,7 @@ class Ledger:
     constants: Float[Tensor, " batch"] | None = None
     arrived: Float[Tensor, "batch channels height width"] | None = None
     last: frozenset[Hashable] = frozenset()
+    guessed: bool = False
     reference: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def credit(self, shares: Tensor) -> None:
@@ -41,9 +43,11 @@ class Ledger:
         """Sum over all axes but the pictures, whose axis depends on the network.
 
         Windows are folded into the batch picture by picture; some attention layers have the tokens
-        first and the batch second.
+        first and the batch second. Where shapes leave a choice, `guessed` becomes True.
         """
-        if shares.shape[0] != self.pictures and shares.shape[1:2] == (self.pictures,):
+        second = shares.shape[1:2] == (self.pictures,)
+        self.guessed |= self.pictures > 1 and (second or shares.shape[0] != self.pictures)
+        if shares.shape[0] != self.pictures and second:
             shares = shares.transpose(0, 1)
         if shares.shape[0] % self.pictures == 0:
             return shares.reshape(self.pictures, -1).sum(1)

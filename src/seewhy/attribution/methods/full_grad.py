@@ -30,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.methods.residual import residual
 from seewhy.autodiff.ledger import Ledger
 from seewhy.autodiff.rules.full_gradient import FULL_GRADIENT
 from seewhy.engine.recording import INPUT, Recording, Request
@@ -97,10 +98,8 @@ class FullGrad(Method):
         shares = (pixels - baseline("mean", recording.model, pixels)) * gradient
         of_pixels = self._psi(shares.float(), size)
         values = torch.stack([of_pixels, of_biases], 1)
-        total = shares.sum((1, 2, 3)) + (0 if ledger.constants is None else ledger.constants)
-        score = recording.pulls.explained.detach()
-        missing = (total - score).abs() / score.abs().clamp_min(1e-12)
-        return Attribution(values, values.sum(1), residual=missing.float())
+        missing = residual(recording, shares.sum((1, 2, 3)), ledger, FULL_GRADIENT)
+        return Attribution(values, values.sum(1), residual=missing)
 
     def _psi(
         self, shares: Float[Tensor, "batch channels h w"], size: tuple[int, int]

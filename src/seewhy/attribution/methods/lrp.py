@@ -35,6 +35,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
+from seewhy.attribution.methods.residual import residual
 from seewhy.autodiff.rules import Rules
 from seewhy.autodiff.rules.composites import rules_of
 from seewhy.engine.recording import INPUT, Recording, Request
@@ -102,10 +103,8 @@ class Relevance(Method):
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        kept = 0 if ledger.constants is None else ledger.constants.float()
-        missing = (values.sum((1, 2, 3)) + kept - recording.score).abs()
-        residual = missing / recording.score.abs().clamp_min(1e-12)
-        return Attribution(values, values.sum(1), residual=residual)
+        missing = residual(recording, relevance.sum((1, 2, 3)), ledger, self.rules())
+        return Attribution(values, values.sum(1), residual=missing)
 
 
 @dataclass(frozen=True)

@@ -56,15 +56,13 @@ def tangent(operation: Operation, cotangent: Tensor) -> Pulled:
     pulled = operation.gradient(cotangent)
     ledger = operation.ledger
     constant = _finite(operation.y * cotangent)
-    linear_part = [
-        _finite(x * p) for x, p in zip(operation.x, pulled, strict=True) if p is not None
-    ]
-    if all(part.shape == constant.shape for part in linear_part):
-        ledger.credit(constant - sum(linear_part, torch.zeros_like(constant)))
+    pairs = zip(operation.x, pulled, strict=True)
+    linear_parts = [_finite(x * p) for x, p in pairs if p is not None]
+    if all(part.shape == constant.shape for part in linear_parts):
+        ledger.credit(constant - sum(linear_parts, torch.zeros_like(constant)))
     else:
-        parts = [ledger.per_picture(part) for part in linear_part]
-        total = ledger.per_picture(constant) - torch.stack(parts).sum(0)
-        ledger.credit(total[:, None])
+        sums = [ledger.per_picture(part) for part in linear_parts]
+        ledger.credit((ledger.per_picture(constant) - sum(sums))[:, None])
     return pulled
 
 
