@@ -21,40 +21,41 @@ HEAD = """# Is my network read correctly?
 
 seewhy runs an unmodified network and watches its operations. Whether it reads them rightly can be
 checked without knowing what a right map looks like: gradients can be compared with finite
-differences, and LRP, DeepLIFT and FullGrad promise sums. This page has those checks for {families}
-families of networks, each a module of [timm](https://github.com/huggingface/pytorch-image-models).
+differences, and LRP, DeepLIFT and FullGrad promise sums. This page has those checks for
+{families} families of networks, each a module of
+[timm](https://github.com/huggingface/pytorch-image-models).
 
 {summary}
 
-On your own network the same numbers come with every answer: `explain(...).residual` is what is missing
-from the sum that a method promises, as a share; `seewhy layers -m MODEL` shows the grid of each layer.
-An operation that a method has no rule for is named, and the method refuses; gradients, CAMs
-and methods that change the picture need no rules.
+On your own network the same numbers come with every answer: `explain(...).residual` is what is
+missing from the sum that a method promises, as a share; `seewhy layers -m MODEL` shows the grid
+of each layer. An operation that a method has no rule for is named, and the method refuses;
+gradients, CAMs and methods that change the picture need no rules.
 
 ## How the table is made
 
-`python -m benchmarks.networks` builds the smallest variant of each family at the smallest size that it
-takes (from 96 px), and writes this page. Weights are random; layer scales, tokens and biases that
-start as constants are moved, so that each layer counts, and batch normalisations get the statistics of
-pictures. Networks run in float64 (where they do not, "float32" stands beside the size, and limits are
-a hundred times as wide). The columns:
+`python -m benchmarks.networks` builds the smallest variant of each family at the smallest size
+that it takes (from 96 px), and writes this page. Weights are random; layer scales, tokens and
+biases that start as constants are moved, so that each layer counts, and batch normalisations get
+the statistics of pictures. Networks run in float64 (where they do not, "float32" stands beside
+the size, and limits are a hundred times as wide). The columns:
 
 - **batch**: the largest difference of logits and pixel gradients between three pictures at once
   and one by one, as a share of the largest value; at most {batch:.0e}.
-- **gradient**: the gradient along random directions against the central difference of the logit, as a
-  share of the gradient's norm; at most {gradient:.0e}.
+- **gradient**: the gradient along random directions against the central difference of the logit,
+  as a share of the gradient's norm; at most {gradient:.0e}.
 - **LRP**: what is missing from the score in the relevance of pixels and constants, under
   `lrp-epsilon` with an epsilon of 1e-9, as a share of the score; at most {lrp:.0e}.
 - **DeepLIFT**: what is missing from the rise of the score above that of the mean colour; at most
   {deep_lift:.0e}.
 - **FullGrad**: what is missing from the score in the shares of pixels and biases; at most
   {fullgrad:.0e}.
-- **cells**: whether the cells of the layer that CAMs read lie where they are drawn: parts of the picture
-  are changed, and this is the correlation of their places with the places where the layer changes; 1 at
-  best, at least {cam}.
+- **cells**: whether the cells of the layer that CAMs read lie where they are drawn: parts of the
+  picture are changed, and this is the correlation of their places with the places where the layer
+  changes; 1 at best, at least {cam}.
 
-A letter stands for a reason why a method refuses; reasons are listed below the table. Numbers that
-are not within their limits are **bold**.
+A letter stands for a reason why a method refuses; reasons are listed below the table. Numbers
+that are not within their limits are **bold**.
 """
 
 TABLE = (
