@@ -8,11 +8,13 @@ smallest on, until one puts out logits. So the choice follows timm's registry, a
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 import seewhy
 
@@ -29,7 +31,7 @@ class Subject:
     """A network with random weights, in evaluation mode, ready to be explained.
 
     - `parameters`: how many. - `size`: the side of its pictures in pixels. - `double`: whether it
-    computes in float64; some networks create float32 tensors as they run.
+    computes in float64; some networks compute a part in float32, whatever they are given.
     """
 
     family: str
@@ -167,11 +169,27 @@ def _normalised(size: int, passes: int = 2) -> Iterator[Tensor]:
 
 
 def _in_double(net: nn.Module, size: int) -> bool:
-    """Convert the network to float64, if it then still runs."""
+    """Convert the network to float64, if it then runs and computes everything in it."""
+    pixels = torch.zeros(2, 3, size, size, dtype=torch.float64, requires_grad=True)
     try:
-        with torch.no_grad():
-            net.double()(torch.zeros(2, 3, size, size, dtype=torch.float64))
-    except Exception:
+        with _Narrow() as narrow:
+            net.double()(pixels)
+    except Exception:  # mixed types
+        narrow.seen = True
+    if narrow.seen:
         net.float()
-        return False
-    return True
+    return not narrow.seen
+
+
+class _Narrow(TorchFunctionMode):
+    """Notes whether a network computes a part of its answer in less than float64."""
+
+    seen = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.requires_grad:
+            self.seen |= result.is_floating_point() and result.dtype != torch.float64
+        return result

@@ -52,7 +52,8 @@ the size, and limits are a hundred times as wide). The columns:
   {fullgrad:.0e}.
 - **cells**: whether the cells of the layer that CAMs read lie where they are drawn: parts of the
   picture are changed, and this is the correlation of their places with the places where the layer
-  changes; 1 at best, at least {cam}.
+  changes; 1 at best, at least {cam}. "spread": all cells change alike, whichever part is changed,
+  so nothing can be told, and a CAM of that layer tells little about places either.
 
 A letter stands for a reason why a method refuses; reasons are listed below the table. Numbers
 that are not within their limits are **bold**.
@@ -86,16 +87,18 @@ def page(rows: list[Row]) -> str:
 
 def _summary(rows: list[Row], run: list[Row]) -> str:
     lines = [
-        "| check | within its limit | refused, by name | not right | median |",
-        "|---|---|---|---|---|",
+        "| check | within its limit | refused, by name | spread | not right | median |",
+        "|---|---|---|---|---|---|",
     ]
     for check, name in COLUMNS.items():
         found = [(row["checks"][check], row["double"]) for row in run]
         refused = sum("refused" in one for one, _ in found)
-        right = sum(is_right(check, *one) for one in found) - refused
+        unsettled = sum("open" in one for one, _ in found)
+        right = sum(is_right(check, *one) for one in found) - refused - unsettled
         values = [one["value"] for one, _ in found if "value" in one]
         lines.append(
-            f"| {name} | {right} | {refused} | {len(found) - right - refused} "
+            f"| {name} | {right} | {refused} | {unsettled} "
+            f"| {len(found) - right - refused - unsettled} "
             f"| {_written(check, median(values))} |"
         )
     return "\n".join(lines)
@@ -114,6 +117,8 @@ def _cell(check: str, row: Row, reasons: dict[str, str]) -> str:
         return reasons[_reason(found["refused"], row["variant"])]
     if "failed" in found:
         return "**failed**"
+    if "open" in found:
+        return "spread"
     written = _written(check, found["value"])
     return written if is_right(check, found, row["double"]) else f"**{written}**"
 

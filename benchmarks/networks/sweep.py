@@ -65,6 +65,8 @@ def checked(subject: Subject) -> Row:
             found: Row = {"value": figure.value}
             if figure.about:
                 found["about"] = figure.about
+            if figure.open:
+                found["open"] = True
         except SeewhyError as refusal:
             found = {"refused": str(refusal)}
         except TimeoutError:
@@ -88,8 +90,11 @@ def wrong(row: Row) -> list[str]:
 
 
 def is_right(check: str, found: Row, double: bool = True) -> bool:
-    """Whether a check has a figure within its limits, or a refusal. NaN is within none."""
-    if "refused" in found:
+    """Whether a check has a figure within its limits, settles nothing, or is refused.
+
+    NaN is within no limits.
+    """
+    if "refused" in found or "open" in found:
         return True
     if "failed" in found:
         return False
