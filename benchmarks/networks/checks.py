@@ -50,19 +50,21 @@ def batch_equals_single(subject: Subject) -> Figure:
 def gradient_by_differences(subject: Subject) -> Figure:
     """The gradient along a random direction less the central difference, as a share of its norm.
 
-    Each picture has its own direction. The best of several steps counts: a large one meets the
-    kinks of rectifiers, a small one rounding.
+    Each picture has its own direction. The best of several steps counts, given as the change of the
+    logit: a large one meets the kinks of rectifiers, a small one rounding.
     """
     batch, pixels = _gradient(subject), subject.pixels(PICTURES).double()
     gradient = batch.attribution.double()
     direction = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(2)).double()
     expected = (gradient * direction).flatten(1).sum(1)
     best = torch.full_like(expected, torch.inf)
-    for step in (1e-6, 1e-7, 1e-8, 1e-9) if subject.double else (1e-2, 1e-3):
-        ahead, behind = (
-            _logits(subject, pixels + sign * step * direction, batch.target) for sign in (1, -1)
-        )
-        error = ((ahead - behind) / (2 * step) - expected).abs() / gradient.flatten(1).norm(dim=1)
+    norm = gradient.flatten(1).norm(dim=1)
+    for change in (1e-7, 1e-8, 1e-9, 1e-10, 3e-11) if subject.double else (1e-2, 1e-3):
+        step = change / norm
+        moved = step.view(-1, 1, 1, 1) * direction
+        ends = pixels + moved, pixels - moved
+        ahead, behind = (_logits(subject, end, batch.target) for end in ends)
+        error = ((ahead - behind) / (2 * step) - expected).abs() / norm
         best = torch.minimum(best, error)
         if bool((best < LIMITS["gradient"] / 100).all()):
             break

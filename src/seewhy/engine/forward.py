@@ -174,6 +174,7 @@ class Forward:
             if not pulled.intersection(here):
                 return None
             start = tensor.detach().requires_grad_()  # the graph begins here
+            self.tape.begin(start)
             self.sources.update(dict.fromkeys(here, get_gradient_edge(start)))
             begun = start.clone()
             stands_for(begun, tensor)
