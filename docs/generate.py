@@ -2,7 +2,8 @@
 
 - docs/methods.md, from the registry of methods; not kept in git, `make docs` makes it too;
 - the table of parts in docs/architecture.md, from the floors of tests/test_import_contract.py and
-  the docstrings of the parts. A test compares the table with the floors.
+  the docstrings of the parts. A test compares the table with the floors;
+- docs/operations.md, measured by operations.py. A test compares it with what is measured.
 """
 
 import ast
@@ -127,3 +128,6 @@ def _purpose(part: str) -> str:
 if __name__ == "__main__":
     write_methods()
     write_parts()
+    from operations import write_operations  # beside this file
+
+    write_operations()

@@ -59,7 +59,7 @@ def gradient_by_differences(subject: Subject) -> Figure:
     expected = (gradient * direction).flatten(1).sum(1)
     best = torch.full_like(expected, torch.inf)
     norm = gradient.flatten(1).norm(dim=1)
-    for change in (1e-7, 1e-8, 1e-9, 1e-10, 3e-11) if subject.double else (1e-2, 1e-3):
+    for change in (1e-7, 1e-8, 1e-9, 1e-10, 3e-11) if subject.double else (1e-2, 1e-3, 1e-4):
         step = change / norm
         moved = step.view(-1, 1, 1, 1) * direction
         ends = pixels + moved, pixels - moved

@@ -118,7 +118,7 @@ def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
     import timm
 
     net = timm.create_model(variant, num_classes=CLASSES, **options).eval()
-    if size < CELLS * _stride(net):
+    if _cells(net, size) < CELLS:
         raise ValueError(f"{size} pixels leave it less than {CELLS} cells a side")
     with torch.no_grad():
         _enliven(net)
@@ -131,10 +131,17 @@ def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
     return net
 
 
-def _stride(net: nn.Module) -> int:
-    """Pixels a side of a cell of the deepest map, where timm says so."""
-    known = getattr(net, "feature_info", None)
-    return max((stage["reduction"] for stage in known), default=1) if known else 1
+def _cells(net: nn.Module, size: int) -> int:
+    """Cells a side, at least, of the network's last features; many where it gives several.
+
+    [channels, rows, columns] in some order, or [tokens, channels].
+    """
+    with torch.no_grad():
+        features = net.forward_features(torch.zeros(2, 3, size, size))  # type: ignore[operator]
+    if not isinstance(features, Tensor):
+        return CELLS
+    first, *more = sorted(features.shape[1:])
+    return min(first, more[0]) if len(more) == 2 else int(features.shape[1] ** 0.5)
 
 
 def _enliven(net: nn.Module) -> None:

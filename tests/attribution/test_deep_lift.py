@@ -168,12 +168,21 @@ def test_one_of_each(name: str):
 
 
 def test_the_residual_is_what_is_missing():
-    """A step is flat almost everywhere: no rule knows it."""
+    """A function that torch does not know: no rule can see it."""
+
+    class Squared(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        def backward(ctx, *cotangents: Tensor) -> Tensor:
+            return 2 * ctx.saved_tensors[0] * cotangents[0]
 
     class Stepping(Body):
         def features(self, x: Tensor) -> Tensor:
-            x = super().features(x)
-            return torch.where(x > 0.1, x, 0)
+            return Squared.apply(super().features(x))
 
     model, x = as_model(seeded(Stepping)), pictures().float()
     e = seewhy.explain(model, x, "deep-lift", seewhy.each(difference(0, 2), difference(2, 0)))

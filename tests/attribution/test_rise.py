@@ -1,5 +1,7 @@
 """RISE, mask by mask in float64; the statistics of its masks; when it stops."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ def test_maps_are_weighted_means_of_masks(network: str, score: str, centred: boo
         f = torch.stack(scores)
         mean = f.mean() if centred else 0.0
         weighted = sum((s - mean) * m[0] for s, m in zip(f, masks, strict=True))
-        expected = weighted / 30 / 0.4 + mean * masks.mean() / 0.4
+        expected = weighted / 30 / 0.4 + mean
         torch.testing.assert_close(e.heatmap[i].double(), expected, rtol=1e-4, atol=1e-6)
         products = torch.stack([(s - mean) * m[0] for s, m in zip(f, masks, strict=True)])
         error = products.std(0, unbiased=True) / 30**0.5
@@ -58,7 +60,7 @@ def test_masks_show_as_much_as_they_should_everywhere(cells: int, size: tuple[in
 
 
 def test_the_grid_is_shifted_by_every_part_of_a_cell():
-    """Of a picture of 4 cells of 5 pixels: where the grid's corners lie."""
+    """Of a picture of 20 pixels and 4 cells a side: by 0 to 4 pixels, each as often."""
     grids = RandomGrids(2000, 4, 0.5, (20, 20), 0)
     shifts = grids.shifts
     assert shifts.shape == (2000, 2)
@@ -74,22 +76,32 @@ def test_the_nth_mask_depends_on_seed_and_number_alone():
     assert not torch.equal(few.of(range(10)), other.of(range(10)))
 
 
-def test_masks_are_bilinear():
-    """The same mask, written as a sum over cells of hats, cut out at the shift."""
-    grids = RandomGrids(3, 4, 0.5, (18, 23), 1)
-    cell = (5, 6)
+@pytest.mark.parametrize(("cells", "size"), [(4, (18, 23)), (7, (56, 56)), (2, (9, 5))])
+def test_masks_are_those_of_the_paper(cells: int, size: tuple[int, int]):
+    """Section 3.3, pixel by pixel: h x w cells up-sampled to (h + 1) C_H x (w + 1) C_W, cut out."""
+    grids = RandomGrids(3, cells, 0.5, size, 1)
+    cell = [math.ceil(side / cells) for side in size]
     for n in range(3):
-        seen, (down, right) = grids.seen[n].double(), grids.shifts[n].tolist()
-        expected = torch.zeros(18, 23).double()
-        for y in range(18):
-            for x in range(23):
-                # Centres of cells lie at (i + 1/2) * cell; the outermost go on to the border.
-                v = min(max((y + down + 0.5) / cell[0] - 0.5, 0.0), 4.0)
-                u = min(max((x + right + 0.5) / cell[1] - 0.5, 0.0), 4.0)
-                for i in range(5):
-                    for j in range(5):
-                        hat = max(0.0, 1 - abs(v - i)) * max(0.0, 1 - abs(u - j))
-                        expected[y, x] += hat * seen[i, j]
+        seen, shift = grids.seen[n].double(), grids.shifts[n].tolist()
+        assert seen.shape == (cells, cells)
+        assert all(0 <= s < c for s, c in zip(shift, cell, strict=True))
+
+        def position(pixel: int, axis: int, shift: list[int] = shift) -> float:
+            """Among the centres of the cells, each (h + 1) C_H / h pixels wide."""
+            width = (cells + 1) * cell[axis] / cells
+            inside = (pixel + shift[axis] + 0.5) / width - 0.5
+            return min(max(inside, 0.0), cells - 1.0)  # the outermost go on to the border
+
+        expected = torch.zeros(size).double()
+        for y in range(size[0]):
+            for x in range(size[1]):
+                v, u = position(y, 0), position(x, 1)
+                top, left = min(int(v), cells - 2), min(int(u), cells - 2)
+                down, right = v - top, u - left
+                corners = seen[top : top + 2, left : left + 2]
+                weights = torch.tensor([[(1 - down) * (1 - right), (1 - down) * right],
+                                        [down * (1 - right), down * right]]).double()  # fmt: skip
+                expected[y, x] = (corners * weights).sum()
         found = grids.of(range(n, n + 1))[0, 0, 0].double()
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -176,7 +188,7 @@ def test_seeds_make_other_maps_and_the_same_seed_the_same():
     ("wrong", "words"),
     [
         ({"masks": 1}, "two masks"),
-        ({"cells": 0}, "one cell"),
+        ({"cells": 1}, "two cells"),
         ({"keep": 0.0}, "between 0 and 1"),
         ({"keep": 1.0}, "between 0 and 1"),
         ({"tolerance": -1.0}, "not negative"),

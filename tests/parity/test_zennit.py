@@ -79,17 +79,23 @@ def their_relevance(net: nn.Module, composite: composites.Composite, pixels: Ten
         return torch.autograd.grad(logits, x, logits.detach() * chosen)[0]
 
 
+@pytest.mark.parametrize("biases", ["keep", "ignore"])
 @pytest.mark.parametrize("method", COMPOSITES)
-def test_composites(case: tuple, method: str, close: Callable):
+def test_composites(case: tuple, method: str, biases: str, close: Callable):
     net, canonizers_, pixels = case
-    ours = seewhy.explain(
-        seewhy.Model(net, mean=MEAN, std=STD), pixels, method, TARGET, epsilon=SMALL
-    )
+    model = seewhy.Model(net, mean=MEAN, std=STD)
+    ours = seewhy.explain(model, pixels, method, TARGET, epsilon=SMALL, biases=biases)
     bounds = {}
     if method == "lrp-epsilon-gamma-box":
         black, white = torch.zeros_like(pixels), torch.ones_like(pixels)
         bounds = {"low": normalised(black), "high": normalised(white)}
     composite = COMPOSITES[method](
-        epsilon=SMALL, stabilizer=SMALL, canonizers=canonizers_, **bounds
+        epsilon=SMALL,
+        stabilizer=SMALL,
+        canonizers=canonizers_,
+        zero_params="bias" if biases == "ignore" else None,
+        **bounds,
     )
     close(ours.attribution, their_relevance(net, composite, pixels))
+    assert ours.constants is not None
+    assert biases == "keep" or float(ours.constants.abs().max()) < 1e-3

@@ -22,7 +22,8 @@ from seewhy.errors import SeewhyError
 from seewhy.images import Batch, Picture, View
 
 FORMAT = "seewhy-explanation-2"
-TENSORS = ("heatmap", "attribution", "target", "score", "logits", "residual")
+OPTIONAL = ("residual", "constants")
+TENSORS = ("heatmap", "attribution", "target", "score", "logits", *OPTIONAL)
 
 
 def pack(thing: Explanation | Panel) -> tuple[dict[str, Tensor], str]:
@@ -74,11 +75,11 @@ def _metadata(explanation: Explanation) -> dict[str, Any]:
 def _explanation(
     index: int, tensors: Mapping[str, Tensor], data: Mapping[str, Any], batch: Batch
 ) -> Explanation:
-    named = {name: tensors[f"{index}.{name}"] for name in TENSORS if name != "residual"}
-    residual = tensors.get(f"{index}.residual")
+    named = {name: tensors[f"{index}.{name}"] for name in TENSORS if name not in OPTIONAL}
+    named |= {name: tensors.get(f"{index}.{name}") for name in OPTIONAL}
     provenance, cost = Provenance(**data["provenance"]), Cost(**data["cost"])
     values = {**data, **named, "provenance": provenance, "cost": cost}
-    return Explanation(**values, batch=batch, residual=residual)
+    return Explanation(**values, batch=batch)
 
 
 def _batch(tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Batch:

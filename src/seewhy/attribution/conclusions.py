@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seewhy.attribution.explanation import Explanation
-from seewhy.attribution.explanation_text import has_probability
+from seewhy.attribution.explanation_text import constants_keep_most, has_probability
 from seewhy.show.text import percent
 
 TOP = 0.1  # the share of the picture that is compared; two maps share a tenth of it by chance
@@ -17,13 +17,14 @@ MISSING = 0.05  # of the score, in the sum of a map; less is rounding, or a fini
 
 
 def conclusions(explanations: Sequence[Explanation], index: int) -> list[str]:
-    """Sentences on how sure the model is, whether the methods agree, and which sums fall short."""
+    """Sentences on how sure the model is, whether the methods agree, and what sums leave out."""
     return [
         sentence
         for sentence in (
             _certainty(explanations[0], index),
             _agreement(explanations, index),
             _shortfall(explanations, index),
+            _kept_by_constants(explanations, index),
         )
         if sentence
     ]
@@ -87,4 +88,19 @@ def _shortfall(explanations: Sequence[Explanation], index: int) -> str:
     return (
         "The values of these maps should add up to the score, and do not; use them as a ranking "
         f"only. Missing: {listed}."
+    )
+
+
+def _kept_by_constants(explanations: Sequence[Explanation], index: int) -> str:
+    kept = {
+        e.method: float(e.constants[index])
+        for e in explanations
+        if e.constants is not None and constants_keep_most(e, index)
+    }
+    if not kept:
+        return ""
+    listed = ", ".join(f"{name} ({percent(share)})" for name, share in kept.items())
+    return (
+        "Biases keep most of the score that these methods share out, so that the maps explain "
+        f"little of it: {listed}."
     )

@@ -374,6 +374,7 @@ def _explanation(
         signed=method.signed,
         cost=cost,
         residual=None if attribution.residual is None else attribution.residual.detach().cpu(),
+        constants=None if attribution.constants is None else attribution.constants.detach().cpu(),
         notes=(*attribution.notes, *recording.notes, *_about_outputs(recording.model)),
         labels=recording.asked.labels,
         raw=recording.model.outputs == "scores",

@@ -63,6 +63,9 @@ class Explanation(Result):
     - `signed`: whether negative values mean evidence against the target.
     - `residual`: for methods that promise a sum (completeness, conservation), what is missing
       from it, as a share of the explained difference, per picture; None where none is promised.
+    - `constants`: for methods that share out the score (LRP), the part of it that biases and other
+      constants keep, as a share of the score, per picture: the map sums to the rest. Negative, or
+      above one, where they and the map have opposite signs; None for other methods.
     - `raw`: the model's outputs, here `logits`, are scores to be taken as they are (see
       `seewhy.sources.black_box`): they are shown themselves, and no probabilities are made of them.
     """
@@ -81,6 +84,7 @@ class Explanation(Result):
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     raw: bool = False
+    constants: Float[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return self.heatmap.shape[0]
@@ -99,6 +103,7 @@ class Explanation(Result):
             score=self.score[index],
             logits=self.logits[index],
             residual=None if self.residual is None else self.residual[index],
+            constants=None if self.constants is None else self.constants[index],
             labels=self.labels[index],
         )
 
@@ -216,6 +221,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
     costs = [part.cost for part in parts]
     residuals = [part.residual for part in parts if part.residual is not None]
+    constants = [part.constants for part in parts if part.constants is not None]
     return dataclasses.replace(
         parts[0],
         heatmap=torch.cat([part.heatmap for part in parts]),
@@ -225,6 +231,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         score=torch.cat([part.score for part in parts]),
         logits=torch.cat([part.logits for part in parts]),
         residual=torch.cat(residuals) if residuals else None,
+        constants=torch.cat(constants) if constants else None,
         cost=Cost(
             mean([c.forwards for c in costs]),
             mean([c.backwards for c in costs]),

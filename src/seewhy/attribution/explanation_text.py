@@ -24,6 +24,8 @@ def _summary_of_one(one: Explanation) -> str:
         f"where     {place_text(numbers)}",
     ]
     lines += [f"residual  {text}" for text in [residual_text(one, 0)] if text]
+    lines += [f"constants {text}" for text in [constants_text(one, 0)] if text]
+    lines += [f"warning   {text}" for text in [constants_warning(one, 0)] if text]
     lines += [f"note      {text}" for text in remarks(numbers)]
     return "\n".join(lines)
 
@@ -89,6 +91,43 @@ def residual_text(explanation: Explanation, index: int = 0) -> str:
         return ""
     missing = percent(abs(float(explanation.residual[index])))
     return f"{missing} of the score is missing from the sum of the map"
+
+
+def constants_text(explanation: Explanation, index: int = 0) -> str:
+    """What biases and other constants keep of the score; empty where a method does not say."""
+    if explanation.constants is None:
+        return ""
+    share = float(explanation.constants[index])
+    if -0.01 <= share <= 1.01:
+        return f"biases and other constants keep {percent(share)} of the score"
+    return (
+        f"biases and other constants keep {number(share)} times the score, and the map sums to "
+        f"{number(1 - share)} times the score"
+    )
+
+
+def constants_warning(explanation: Explanation, index: int = 0) -> str:
+    """That the map explains the smaller part of the score, where it does; else empty."""
+    if explanation.constants is None or not constants_keep_most(explanation, index):
+        return ""
+    share = float(explanation.constants[index])
+    advice = (
+        '; biases="ignore" shares their part out among the inputs'
+        if explanation.provenance.parameters.get("biases") == "keep"
+        else ""
+    )
+    if -0.01 <= share <= 1.01:
+        return (
+            f"biases keep {percent(share)} of the score: this map explains "
+            f"{percent(max(0.0, 1 - share))} of it{advice}"
+        )
+    return f"biases and the map are larger than the score and cancel each other{advice}"
+
+
+def constants_keep_most(explanation: Explanation, index: int = 0) -> bool:
+    """Whether biases and other constants keep more than half of the score, or take that much."""
+    kept = explanation.constants
+    return kept is not None and not abs(float(kept[index])) <= 0.5
 
 
 def cost_text(cost: Cost, count: int = 1) -> str:

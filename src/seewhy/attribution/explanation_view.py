@@ -67,6 +67,7 @@ def _picture(one: Explanation, maps: bool) -> dict[str, Any]:
             for name, value in one.top()[0]
         ],
         "residual": None if one.residual is None else float(one.residual[0]),
+        "constants": None if one.constants is None else float(one.constants[0]),
         "view": vars(one.batch.views[0]),
         "statistics": vars(statistics(one.heatmap[0])),
     }

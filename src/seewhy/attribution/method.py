@@ -31,12 +31,14 @@ class Attribution:
     - `heatmap`: [batch, h, w], one number a cell.
     - `layer`: the layer that was read, if any.
     - `residual`: what is missing from a sum that the method promises, as a share, per picture.
+    - `constants`: what biases and other constants keep of that sum, as a share, per picture.
     """
 
     values: Float[Tensor, "batch channels h w"]
     heatmap: Float[Tensor, "batch h w"]
     layer: str | None = None
     residual: Float[Tensor, " batch"] | None = None
+    constants: Float[Tensor, " batch"] | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -11,6 +11,8 @@ from seewhy.attribution.conclusions import conclusions
 from seewhy.attribution.drawing import as_panel, draw
 from seewhy.attribution.explanation import Explanation, Panel
 from seewhy.attribution.explanation_text import (
+    constants_text,
+    constants_warning,
     cost_text,
     entry_name,
     layer_text,
@@ -187,6 +189,7 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
         "values": range_text(numbers, explanation.signed),
         "where": brief_place_text(numbers),
         "residual": residual_text(explanation, index),
+        "constants": constants_text(explanation, index),
         "cost": cost_text(explanation.cost, len(explanation)) + " a picture",
         "display": smoothing_text(explanation),
     }
@@ -198,7 +201,9 @@ def _card(explanation: Explanation, index: int) -> dict[str, Any]:
         "bar": _bar(drawing.span, explanation.signed),
         "ticks": _ticks(drawing),
         "facts": {name: _unbroken(text) for name, text in facts.items() if text},
-        "remarks": remarks(numbers),
+        "remarks": [
+            text for text in [constants_warning(explanation, index), *remarks(numbers)] if text
+        ],
         "notes": explanation.notes,
     }
 

@@ -28,9 +28,17 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from seewhy.autodiff.decisions import Decisions
 from seewhy.autodiff.graph import DepthTracker, linear_operations, maker
 from seewhy.autodiff.ledger import Ledger
-from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operation
+from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operation, can_be_ruled
+from seewhy.autodiff.operations.affine import (
+    affine_call,
+    canvas,
+    constant,
+    first_depending,
+    has_terms,
+)
 from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
@@ -52,6 +60,7 @@ class Tape(TorchFunctionMode):
     - `seen`, `without_rule`: number of recorded calls per kind, and of calls to functions for which
       no rule is known, by name.
     - `log`: maps some kinds to lists, to which their operations and graph edges are appended.
+    - `decisions`: what the picture decided without a gradient, for rules that compare two passes.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class Tape(TorchFunctionMode):
         self.kinds = frozenset(kinds)
         self.seen: Counter[str] = Counter()
         self.without_rule: Counter[str] = Counter()
+        self.decisions = Decisions()
         self.rules: Rules = GRADIENT
         self.ledger = Ledger()
         self._log = log or {}
@@ -101,18 +111,26 @@ class Tape(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in OPENED and self.kinds & {"linear", "product", "softmax"}:
             with self:
-                return OPENED[func](*args, **kwargs)
-        if func in FUNCTIONS:
+                opened = OPENED[func](*args, **kwargs)
+            if opened is not NotImplemented:
+                return opened
+        if func in FUNCTIONS or ("affine" in self.kinds and has_terms(func)):
             args = tuple(self._without_strangers(list(args)))
             kwargs = dict(zip(kwargs, self._without_strangers(list(kwargs.values())), strict=True))
-        if _writes(func, args, kwargs):
+        writes = _writes(func, args, kwargs)
+        if writes:
             self._preserve(func, args, kwargs)
+            self._record_canvas(func, args, kwargs)
         call, known = self._call_to_record(func, args, kwargs)
+        if not known and "affine" in self.kinds:
+            call = affine_call(func, args, kwargs, writes)
         result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
         if not known and self.kinds & _RULED and self._depends(result):
             name = without_rule(func, args, kwargs)
             if name:
                 self.without_rule[name] += 1
+        if self.kinds & _RULED:
+            self.decisions.see(func, args, kwargs, result, known)
         if "linear" in self.kinds and isinstance(result, Tensor | tuple | list):
             _count_uses(args)
         return result
@@ -185,7 +203,7 @@ class Tape(TorchFunctionMode):
         """Return the call, if its kind is to be recorded, and whether it has any kind at all."""
         function = FUNCTIONS.get(func)
         call = None if function is None else function.bind(args, kwargs)
-        if call is None:
+        if call is None or not can_be_ruled(call):
             return None, False
         return call if call.kind in self.kinds else None, True
 
@@ -213,6 +231,16 @@ class Tape(TorchFunctionMode):
             return target
         return call.whole(self._apply(call, number, *call.tensors))
 
+    def _record_canvas(self, func: Callable, args: tuple, kwargs: dict) -> None:
+        """Record a constant that `func` is about to write into as an operation."""
+        whole = canvas(func, args, kwargs) if "constant" in self.kinds else None
+        if whole is not None and torch.is_grad_enabled():
+            call = constant(whole, first_depending((*args[1:], *kwargs.values())))
+            whole.copy_(self._apply(call, self._calls[call.kind], *call.tensors))
+            self._calls[call.kind] += 1
+            # A view, which torch takes for a leaf until somebody has asked for its node.
+            _ = args[0].grad_fn
+
     def _apply(self, call: Call, number: int, *tensors: Tensor) -> Tensor:
         result = _Intercepted.apply(self, call, number, *tensors)
         operation = result.grad_fn.operation
@@ -230,6 +258,8 @@ class Tape(TorchFunctionMode):
     ) -> Operation:
         """Record a call with the operand tensors `given`, while the call runs."""
         operation = self._operation(call, inputs, output, number)
+        if call.kind == "constant":  # it takes nothing from what it stands beside
+            return operation
         operation.depths = tuple(self._ways.depth(t) for t in given)
         operation.depth = max(operation.depths) + isinstance(operation, Linear)
         operation.reads_picture = any(self._ways.short(t) for t in given)

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method
+from seewhy.autodiff.decisions import equal
 from seewhy.autodiff.ledger import Ledger
 from seewhy.autodiff.rules import Rules
 from seewhy.autodiff.rules.rescale import OTHER_OPERATIONS, RESCALE, beside
@@ -103,6 +104,11 @@ def differences(
     outputs = recording.run(pixels, tape, places=places)
     if any(tape.seen[kind] != forward.tape.seen[kind] for kind in log):
         raise NotApplicable(OTHER_OPERATIONS)
+    jump = forward.tape.decisions.first_difference(
+        tape.decisions, lambda there, here: equal(beside(there, here), here)
+    )
+    if jump:
+        raise NotApplicable(_jumps(jump))
     operations = {(op.kind, op.number): op for ops in log.values() for op, _ in ops}
     ledger = Ledger(pictures=len(forward.pixels), reference=operations)
     multipliers = recording.pulls.pull_to(at, rules, ledger)
@@ -110,6 +116,14 @@ def differences(
     x = recording.activation(at)
     x0 = pixels if at == INPUT else outputs.activations[forward.places[at]]
     return x - beside(x0.detach(), x), multipliers, _rise(recording, outputs)
+
+
+def _jumps(name: str) -> str:
+    return (
+        f"torch's {name} depends on a comparison, a selection or a detached tensor that comes out "
+        "otherwise for the reference than for the pictures, and what such a jump adds belongs to "
+        "no input; another baseline may not cross it, and integrated-gradients needs no rules"
+    )
 
 
 def _rise(recording: Recording, others: Outputs) -> Float[Tensor, " batch"]:

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
-from seewhy.attribution.methods.residual import residual
+from seewhy.attribution.methods.residual import balance
 from seewhy.autodiff.ledger import Ledger
 from seewhy.autodiff.rules.full_gradient import FULL_GRADIENT
 from seewhy.engine.recording import INPUT, Recording, Request
@@ -98,7 +98,7 @@ class FullGrad(Method):
         shares = (pixels - baseline("mean", recording.model, pixels)) * gradient
         of_pixels = self._psi(shares.float(), size)
         values = torch.stack([of_pixels, of_biases], 1)
-        missing = residual(recording, shares.sum((1, 2, 3)), ledger, FULL_GRADIENT)
+        missing, _ = balance(recording, shares.sum((1, 2, 3)), ledger, FULL_GRADIENT)
         return Attribution(values, values.sum(1), residual=missing)
 
     def _psi(

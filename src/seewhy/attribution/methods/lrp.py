@@ -11,9 +11,11 @@ al. 2020, arXiv 1910.09840 (composites); Reduan Achtibat et al.: AttnLRP, 2024, 
 (attention, normalisations, smooth activations); concept-conditional relevance (`through`):
 Reduan Achtibat et al. 2023, arXiv 2206.03208.
 
-It misleads where biases keep most of the score, which the residual does not show; epsilon alone
-is close to input times gradient and as noisy; alpha-beta and z+ tend to look the same for every
-class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
+It misleads where biases keep most of the score, which `constants` says and the residual does not.
+With `biases="ignore"` they keep only what comes from outputs that read nothing but zeros; in deep
+networks denominators without biases may come so close to zero that the map is refused, under z+
+(lrp-epsilon-plus) least. Epsilon alone is close to input times gradient and as noisy; alpha-beta
+and z+ tend to look the same for every class in deep networks (Sixt et al. 2020, arXiv 1912.09818).
 
     seewhy.explain(model, "dog.jpg", "lrp", composite="epsilon-gamma-box", gamma=0.1)
     seewhy.explain(model, "dog.jpg", "lrp-epsilon", layer="layer3")
@@ -34,9 +36,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from seewhy.attribution.method import Attribution, Method, check
-from seewhy.attribution.methods.residual import residual
+from seewhy.attribution.method import Attribution, Method, check, check_choice
+from seewhy.attribution.methods.residual import balance
 from seewhy.autodiff.rules import Rules
+from seewhy.autodiff.rules.biases import without_biases
 from seewhy.autodiff.rules.composites import rules_of
 from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
@@ -52,6 +55,7 @@ class Relevance(Method):
     - `epsilon`: keeps denominators away from zero; None: as the composite has it, 1e-6.
     - `layer`: where to stop; None: at the pixels.
     - `through`: channels such as "layer3:17" that all relevance has to pass; None: no condition.
+    - `biases`: keep: they keep their share of the score; ignore: what was read gets it instead.
     """
 
     source = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
@@ -60,6 +64,7 @@ class Relevance(Method):
     epsilon: float | None = None
     layer: str | None = None
     through: tuple[str, ...] | None = None  # a single one also as a word
+    biases: str = "keep"
 
     def __post_init__(self) -> None:
         if isinstance(self.through, str):
@@ -71,10 +76,15 @@ class Relevance(Method):
                 Address.parse(at).channel is not None,
                 f"{self.name}: through names channels, such as {at}:17",
             )
+        check_choice("choice of biases", self.biases, ("keep", "ignore"))
         self.rules()  # refuses what the composite does not take
 
     def rules(self) -> Rules:
-        """The composite; the same object for the same parameters."""
+        """The rules; the same object for the same parameters."""
+        return self.composed() if self.biases == "keep" else without_biases(self.composed())
+
+    def composed(self) -> Rules:
+        """The composite, with biases."""
         return rules_of(self.preset, epsilon=self.epsilon)
 
     @property
@@ -92,9 +102,9 @@ class Relevance(Method):
         return [Request(self.layer or INPUT, self.rules(), self.through or ())]
 
     def attribute(self, recording: Recording) -> Attribution:
-        """The relevance, and at the pixels what is missing from the score."""
-        at = self.layer or INPUT
-        relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
+        """The relevance, and at the pixels what constants keep and what is missing."""
+        at, rules = self.layer or INPUT, self.rules()
+        relevance, ledger = recording.relevance(at, rules, self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
             raise NotApplicable(
                 f"{self.name} has rules for convolutions and dense layers, and "
@@ -103,8 +113,14 @@ class Relevance(Method):
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        missing = residual(recording, relevance.sum((1, 2, 3)), ledger, self.rules())
-        return Attribution(values, values.sum(1), residual=missing)
+        missing, share = balance(recording, relevance.flatten(1).sum(1), ledger, rules)
+        if self.biases == "ignore" and not bool((missing <= 1).all()):
+            raise NotApplicable(
+                f"without biases, outputs of {recording.model.name} that are little but bias "
+                f"divide by almost nothing, and the relevance by {self.name} overflows or is lost "
+                "in rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
+            )
+        return Attribution(values, values.sum(1), residual=missing, constants=share)
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,7 @@ class LRP(Relevance):
     composite: str = "epsilon-plus"
     gamma: float | None = None
 
-    def rules(self) -> Rules:
+    def composed(self) -> Rules:
         """The composite of this name."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
@@ -193,7 +209,7 @@ class LRPEpsilonGammaBox(Relevance):
 
     gamma: float | None = None
 
-    def rules(self) -> Rules:
+    def composed(self) -> Rules:
         """The composite with this gamma."""
         check(self.gamma is None or self.gamma >= 0, f"{self.name}: gamma must not be negative")
         return rules_of(self.preset, epsilon=self.epsilon, gamma=self.gamma)

@@ -1,4 +1,4 @@
-"""What is missing from the score in the relevance of pixels and constants, as a share of the score.
+"""Whether the relevance of pixels and constants adds up to the score, and what constants keep.
 
 What constants keep is added up per picture. Some networks fold windows, tokens or heads into the
 batch, or put tokens first, so which numbers belong to which picture is a guess from shapes. Where
@@ -16,24 +16,23 @@ from seewhy.engine.recording import Recording
 
 CLOSE = 1e-3  # a smaller share that is missing needs no second look
 
+Shares = Float[Tensor, " batch"]
 
-def residual(
+
+def balance(
     recording: Recording, arrived: Float[Tensor, " batch"], ledger: Ledger, rules: Rules
-) -> Float[Tensor, " batch"]:
-    """The share of each picture's score that is missing.
+) -> tuple[Shares, Shares]:
+    """The share of each picture's score that is missing (without a sign), and that constants keep.
 
     - `arrived`: the sum over the pixels of each picture. - `ledger`: the books of the pull under
       `rules`.
     """
     score = recording.pulls.explained.detach()
+    size = score.abs().clamp_min(1e-12)
     kept = torch.zeros_like(score) if ledger.constants is None else ledger.constants
-    missing = _share(score - arrived - kept, score)
+    missing = (arrived + kept - score).abs() / size
     if ledger.guessed and bool((missing > CLOSE).any()):
         kept = recording.pulls.constants_one_by_one(rules)
         recording.cost.ran(backwards=len(score))
-        missing = _share(score - arrived - kept, score)
-    return missing.float()
-
-
-def _share(missing: Tensor, score: Tensor) -> Tensor:
-    return missing.abs() / score.abs().clamp_min(1e-12)
+        missing = (arrived + kept - score).abs() / size
+    return missing.float(), (kept * score.sign() / size).float()

@@ -2,11 +2,12 @@
 
     map = 1 / (N p) * sum over n of (f_n - mean f) m_n  +  mean f,    f_n = f(x m_n)
 
-with random masks m_n: a coarse grid of cells, each kept with probability p, up-sampled bilinearly
-and shifted by a random part of a cell. Vitali Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018,
-arXiv 1806.07421; they take 4000 masks for VGG16 and 8000 for ResNet-50, and do not subtract the
-mean score (`centred=False`), which has the same expectation and is much noisier: pixels that happen
-to be seen often then look important.
+with random masks m_n (section 3.3 of the paper): a grid of h x w cells, each kept with probability
+p, is up-sampled bilinearly to (h + 1) C_H x (w + 1) C_W pixels, with C_H = ceil(H / h) and C_W =
+ceil(W / w), and an area of H x W is cut out whose offset is drawn from [0, C_H) x [0, C_W). Vitali
+Petsiuk, Abir Das, Kate Saenko: RISE, BMVC 2018, arXiv 1806.07421; they take 4000 masks for VGG16
+and 8000 for ResNet-50, and do not subtract the mean score (`centred=False`), which has the same
+expectation and is much noisier: pixels that happen to be seen often then look important.
 
 It needs nothing but scores, and misleads where there are too few masks: the map is then mostly
 noise of the draw. `tolerance` stops when the standard error is small; every map says what it is.
@@ -59,7 +60,8 @@ class RISE(Method):
         check_baseline(self.baseline)
         check_score(self.score)
         check(self.masks >= 2, f"rise needs at least two masks, not {self.masks}")
-        check(self.cells >= 1, f"rise's grid has at least one cell a side, not {self.cells}")
+        # A single cell would show all of the picture or nothing of it.
+        check(self.cells >= 2, f"rise's grid has at least two cells a side, not {self.cells}")
         check(
             0 < self.keep < 1, f"rise keeps a share of the cells between 0 and 1, not {self.keep}"
         )
@@ -94,7 +96,7 @@ class RISE(Method):
                 done = (sums.error().amax(0) <= self.tolerance) & (sums.count >= LEAST)
                 scored.finished |= done.cpu()
         notes = [_words(error) for error in sums.error()]
-        return list(zip(sums.mean() / self.keep, notes, strict=True))
+        return list(zip(sums.maps(self.keep), notes, strict=True))
 
 
 def _words(error: Float[Tensor, " pictures"]) -> str:
@@ -146,11 +148,10 @@ class Sums:
         self._fmm[:, p] += torch.einsum("qpk,khw->qphw", f, squares)
         self._ffmm[:, p] += torch.einsum("qpk,khw->qphw", f**2, squares)
 
-    def mean(self) -> Float[Tensor, "questions pictures height width"]:
-        """The mean of f m; centred, that of (f - mean f) m + mean f * E m."""
+    def maps(self, keep: float) -> Float[Tensor, "questions pictures height width"]:
+        """The mean of f m / p; centred, that of (f - mean f) m / p + mean f."""
         n, f = self.count[:, None, None], self._offset
-        kept = self._m.mean((1, 2), keepdim=True) / n  # E m, by the masks that were drawn
-        return (self._fm - f * self._m) / n + (f + self._base[..., None]) * kept
+        return (self._fm - f * self._m) / n / keep + f + self._base[..., None]
 
     def error(self) -> Float[Tensor, "questions pictures"]:
         """The standard error over the map's range, mean over the pixels; 0 for a flat map."""
@@ -172,9 +173,11 @@ class Sums:
 
 
 class RandomGrids(Masks):
-    """Grids of cells, each seen with probability `keep`, up-sampled and shifted at random.
+    """Grids of cells, each seen with probability `keep`, up-sampled and cut out at random.
 
-    The n-th mask depends on the seed and n alone.
+    `cells` cells become (`cells` + 1) * ceil(side / `cells`) pixels, as in the authors' code; the
+    paper rounds the size of a cell down, which leaves too few pixels where it does not divide the
+    side. The n-th mask depends on the seed and n alone.
 
     - `seen`: whether each cell is, as numbers. - `shifts`: of each mask, down and to the right.
     """
@@ -192,12 +195,10 @@ class RandomGrids(Masks):
         cell = [-(-side // cells) for side in size]
         generator = torch.Generator().manual_seed(seed)
         # All numbers of a mask lie together, so that they do not depend on how many there are.
-        drawn = torch.rand(count, (cells + 1) ** 2 + 2, generator=generator)
-        # One more cell a side, so that a shifted mask still covers the picture.
-        seen = (drawn[:, 2:] < keep).float().view(count, cells + 1, cells + 1)
-        self.seen = seen.to(device)
+        drawn = torch.rand(count, cells**2 + 2, generator=generator)
+        self.seen = (drawn[:, 2:] < keep).float().view(count, cells, cells).to(device)
         self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
-        self._up = [_up_sampling(cells + 1, side).to(device) for side in cell]
+        self._up = [_up_sampling(cells, (cells + 1) * side).to(device) for side in cell]
 
     def of(self, numbers: range) -> Float[Tensor, "1 masks 1 height width"]:
         """Bilinear, row by row and column by column, and only where the shifted picture lies."""
@@ -209,6 +210,6 @@ class RandomGrids(Masks):
         return (rows @ self.seen[some] @ columns.mT)[None, :, None]
 
 
-def _up_sampling(cells: int, side: int) -> Float[Tensor, "pixels cells"]:
-    """The weights of the cells in each pixel when each cell becomes `side` pixels, linearly."""
-    return F.interpolate(torch.eye(cells)[None], size=cells * side, mode="linear")[0].T
+def _up_sampling(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
+    """The weights of the cells in each pixel when they become so many pixels, linearly."""
+    return F.interpolate(torch.eye(cells)[None], size=pixels, mode="linear")[0].T

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from seewhy.autodiff.operations.base import Call, Function, Operation
+from seewhy.autodiff.operations.base import Call, Function, Operation, can_be_ruled
 from seewhy.autodiff.operations.elementwise import ELEMENTWISE_FUNCTIONS
 from seewhy.autodiff.operations.exported import exported
 from seewhy.autodiff.operations.extrema import EXTREMUM_FUNCTIONS
@@ -27,4 +27,13 @@ FUNCTIONS |= {op: f for op, f in exported(FUNCTIONS).items() if op not in FUNCTI
 
 RECTIFIER_KINDS = frozenset({"relu", "clipped relu"})
 
-__all__ = ["FUNCTIONS", "OPENED", "RECTIFIER_KINDS", "Call", "Function", "Linear", "Operation"]
+__all__ = [
+    "FUNCTIONS",
+    "OPENED",
+    "RECTIFIER_KINDS",
+    "Call",
+    "Function",
+    "Linear",
+    "Operation",
+    "can_be_ruled",
+]

@@ -149,6 +149,11 @@ class Function:
         return Call(kind, self, compute, tuple(arguments[n] for n in names), rest, in_place)
 
 
+def can_be_ruled(call: Call) -> bool:
+    """Return whether a rule can apply: to complex numbers only those for sums and lengths."""
+    return call.kind in ("sum", "euclidean norm") or not any(t.is_complex() for t in call.tensors)
+
+
 _SIGNATURES: dict[Callable, Any] = {}
 
 

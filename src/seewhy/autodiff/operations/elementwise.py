@@ -117,11 +117,17 @@ def _variants(
 
 _ELEMENTWISE = always("elementwise")
 
+
+def _size(arguments: Arguments) -> str:
+    """Return the kind of `abs`, which of a complex number is a length."""
+    return "euclidean norm" if arguments["input"].is_complex() else "elementwise"
+
+
 ELEMENTWISE_FUNCTIONS: dict[Callable, Function] = {
     torch_function: function
     for name in _UNARY
     for torch_function, function in _variants(
-        (name,), _unary(getattr(torch, name)), _ELEMENTWISE
+        (name,), _unary(getattr(torch, name)), _size if name == "abs" else _ELEMENTWISE
     ).items()
 }
 ELEMENTWISE_FUNCTIONS |= {

@@ -61,6 +61,7 @@ class Extremum(Function):
 
 _MAXIMUM = _of_two(torch.maximum, "maximum")
 _MINIMUM = _of_two(torch.minimum, "minimum")
+_FMAX, _FMIN = _of_two(torch.fmax, "maximum"), _of_two(torch.fmin, "minimum")
 _MAX = Extremum(_over_axis(torch.max), always("maximum"), of_two=_MAXIMUM)
 _MIN = Extremum(
     _over_axis(torch.min),
@@ -78,6 +79,8 @@ EXTREMUM_FUNCTIONS: dict[Callable, Function] = {
     for name, function in {
         "maximum": _MAXIMUM,
         "minimum": _MINIMUM,
+        "fmax": _FMAX,
+        "fmin": _FMIN,
         "max": _MAX,
         "min": _MIN,
         "amax": _AMAX,

@@ -44,6 +44,7 @@ class Linear(Operation):
     scale: Tensor | None = None  # per output channel, of the batch normalisation that follows
     shift: Tensor | None = None
     folded: bool = False  # whether that batch normalisation is currently included
+    ignores_bias: bool = False  # whether the rule that runs gives the bias no relevance
     read: bool = False  # whether the relevance of its output is needed later
     _sent: tuple[Ledger, Tensor] | None = None
 
@@ -116,6 +117,13 @@ class Linear(Operation):
         return self.y * self.over_channels(self.scale) + self.over_channels(self.shift)
 
     @property
+    def total(self) -> Tensor:
+        """What relevance is shared out in proportion to: `z`, without a bias that is ignored."""
+        if not self.ignores_bias or self._bias is None:
+            return self.z
+        return self.z - self.over_channels(self._bias)
+
+    @property
     def weight(self) -> Tensor:
         """The weight, scaled by the batch normalisation if it is folded."""
         weight = self.arguments[self._function.weight].detach()
@@ -126,7 +134,11 @@ class Linear(Operation):
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias, [outputs], with the folded batch normalisation; None if there is none."""
+        """The bias, [outputs], with the folded batch normalisation; None if none is in use."""
+        return None if self.ignores_bias else self._bias
+
+    @property
+    def _bias(self) -> Tensor | None:
         name = self._function.bias
         bias = self.arguments.get(name) if name else None
         bias = None if bias is None else bias.detach()

@@ -4,13 +4,14 @@ A sigmoid is an activation too; `GATES` lists the activations that products trea
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seewhy.autodiff.operations.base import Function, always
+from seewhy.autodiff.operations.base import Arguments, Call, Function, always
 
 aten = torch.ops.aten
 
@@ -84,6 +85,22 @@ def _adaptive_max_pool(function: Callable) -> Callable:
     return pure
 
 
+@dataclass(frozen=True)
+class PoolWithIndices(Function):
+    """A maximum pool that also returns where the maxima lie; `indices` finds these alone."""
+
+    indices: Callable[..., Any] = F.max_pool2d
+
+    def bind(self, args: tuple, kwargs: Arguments) -> Call | None:
+        """Parse a call; the indices are computed beside the values."""
+        call = super().bind(args, kwargs)
+        if call is None:
+            return None
+        with torch.no_grad():
+            _, indices = self.indices(call.tensors[0].detach(), **call.arguments)
+        return replace(call, whole=lambda values: (values, indices))
+
+
 def _without_indices(arguments: Any) -> str | None:
     return None if arguments.get("return_indices") else "max pool"
 
@@ -137,5 +154,16 @@ POINTWISE_FUNCTIONS: dict[Callable, Function] = {
     **{
         getattr(F, name): Function(_adaptive_max_pool(getattr(F, name)), _without_indices)
         for name in ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+    },
+    **{
+        with_indices: PoolWithIndices(pure, always("max pool"), indices=with_indices)
+        for kind, pure_of in (("max", _max_pool), ("adaptive_max", _adaptive_max_pool))
+        for rank in (1, 2, 3)
+        for with_indices, pure in [
+            (
+                getattr(F, f"{kind}_pool{rank}d_with_indices"),
+                pure_of(getattr(F, f"{kind}_pool{rank}d")),
+            )
+        ]
     },
 }

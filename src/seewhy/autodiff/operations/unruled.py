@@ -2,8 +2,8 @@
 
 The gradient of a function that is linear in the tensors which depend on the picture propagates
 relevance and multipliers correctly. The same holds for the relevance of functions that select
-values (sorting, the median, a maximum with its indices); the two forward passes of DeepLIFT may
-select differently, which shows in the residual.
+values (sorting, the median, a maximum with its indices). The two forward passes of DeepLIFT may
+select differently: `autodiff.decisions` compares what they select.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ _LINEAR = frozenset({
     "dropout3d", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "neg", "negative",
     "positive", "real", "imag", "alias", "lift_fresh", "scatter", "scatter_add", "index_add",
     "index_copy", "index_fill", "index_put", "masked_fill", "masked_scatter", "where",
-    "setitem", "copy", "fill", "zero", "scatter_reduce", "requires_grad", "register_hook",
+    "setitem", "copy", "fill", "zero", "requires_grad", "register_hook",
     "retain_grad", "grad", "as_subclass", "fft", "ifft", "fft2", "ifft2", "rfft", "irfft",
     "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "fftshift", "ifftshift", "hfft",
     "ihfft", "view_as_complex", "view_as_real", "complex", "conj", "resolve_conj",
@@ -54,7 +54,7 @@ _SELECTING = frozenset({
     "sort", "argsort", "topk", "median", "nanmedian", "kthvalue", "mode", "max", "min", "amax",
     "amin", "maximum", "minimum", "fmax", "fmin", "aminmax", "cummax", "cummin", "max_pool1d",
     "max_pool2d", "max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
-    "max_pool3d_with_indices", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "max_pool3d_with_indices", "scatter_reduce", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "adaptive_max_pool1d_with_indices",
     "adaptive_max_pool2d_with_indices", "adaptive_max_pool3d_with_indices",
     "fractional_max_pool2d", "quantile", "nanquantile",
@@ -63,7 +63,10 @@ _SELECTING = frozenset({
 
 def without_rule(func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
     """Return the name of a function that has no known rule and is not linear, else None."""
-    name = _name(func)
+    name = name_of(func)
+    reduce = kwargs.get("reduce")
+    if reduce is not None:  # of scatter and scatter_reduce: products are not linear
+        return None if reduce in ("add", "sum", "mean", "amax", "amin") else name
     if name in _LINEAR or name in _SELECTING:
         return None
     if name in _PRODUCTS and _depending((*args, *kwargs.values())) <= 1:
@@ -80,9 +83,14 @@ def _depending(values: tuple | list) -> int:
     )
 
 
-def _name(func: Callable) -> str:
+def selects(func: Callable) -> bool:
+    """Return whether the function selects among the values of its input."""
+    return name_of(func) in _SELECTING
+
+
+def name_of(func: Callable) -> str:
     """Return a function's name without overload and underscores; for a property, its name."""
     name = getattr(func, "__name__", type(func).__name__)
     if name in ("__get__", "__set__"):
         name = getattr(getattr(func, "__self__", None), "__name__", name)
-    return name.partition(".")[0].strip("_").lower()
+    return name.partition(".")[0].strip("_").lower().removeprefix("fft_")

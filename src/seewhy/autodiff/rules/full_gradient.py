@@ -17,8 +17,7 @@ from torch import Tensor
 from seewhy.autodiff.operations import Linear, Operation
 from seewhy.autodiff.operations.norms import affine
 from seewhy.autodiff.rules.base import Rule, Rules
-
-Pulled = tuple[Tensor | None, ...]
+from seewhy.autodiff.rules.others import Pulled, constant, relevance
 
 
 def linear(operation: Operation, cotangent: Tensor) -> Pulled:
@@ -41,7 +40,7 @@ def homogeneous(degree: int) -> Rule:
     """Functions with f(t x) = t^degree f(x), for which J x = degree * y."""
 
     def rule(operation: Operation, cotangent: Tensor) -> Pulled:
-        operation.ledger.credit((1 - degree) * operation.y * cotangent)
+        operation.ledger.credit((1 - degree) * relevance(operation.y, cotangent))
         return operation.gradient(cotangent)
 
     return rule
@@ -55,20 +54,15 @@ def tangent(operation: Operation, cotangent: Tensor) -> Pulled:
     """
     pulled = operation.gradient(cotangent)
     ledger = operation.ledger
-    constant = _finite(operation.y * cotangent)
+    whole = relevance(operation.y, cotangent)
     pairs = zip(operation.x, pulled, strict=True)
-    linear_parts = [_finite(x * p) for x, p in pairs if p is not None]
-    if all(part.shape == constant.shape for part in linear_parts):
-        ledger.credit(constant - sum(linear_parts, torch.zeros_like(constant)))
+    linear_parts = [relevance(x, p) for x, p in pairs if p is not None]
+    if all(part.shape == whole.shape for part in linear_parts):
+        ledger.credit(whole - sum(linear_parts, torch.zeros_like(whole)))
     else:
         sums = [ledger.per_picture(part) for part in linear_parts]
-        ledger.credit((ledger.per_picture(constant) - sum(sums))[:, None])
+        ledger.credit((ledger.per_picture(whole) - sum(sums))[:, None])
     return pulled
-
-
-def _finite(shares: Tensor) -> Tensor:
-    """Masked scores are minus infinity, and get a cotangent of zero."""
-    return shares.nan_to_num(0, 0, 0)
 
 
 FULL_GRADIENT = Rules(
@@ -79,6 +73,7 @@ FULL_GRADIENT = Rules(
         "product": homogeneous(2),
         "variance": homogeneous(2),
         "quotient": homogeneous(0),
+        "constant": constant,
         **dict.fromkeys(
             [
                 "activation",
@@ -88,6 +83,7 @@ FULL_GRADIENT = Rules(
                 "softmax",
                 "log softmax",
                 "shift",
+                "affine",
             ],
             tangent,
         ),

@@ -14,10 +14,10 @@ input. A rule receives the cotangent of z and returns the cotangent of x:
 Bach et al. 2015 (PLOS ONE 10:e0130140: epsilon, alpha-beta, flat); Montavon et al. 2017,
 arXiv 1512.02479 (z+, w-square, z-box); Montavon et al. 2019 (LRP: an overview, gamma).
 Denominators are moved away from zero by the stabiliser. The bias is part of z and absorbs its share
-of relevance, which is recorded in the ledger. A rule costs at most one extra forward and two
-transposed operations (z-box, for the first layer, two and three), because negative contributions
-are computed as total minus positive. In half precision that difference would be mostly rounding
-error, so there both are computed separately.
+of relevance, which is recorded in the ledger (rules/biases.py leaves it out). A rule costs at most
+one extra forward and two transposed operations (z-box, for the first layer, two and three), because
+negative contributions are computed as total minus positive. In half precision that difference would
+be mostly rounding error, so there both are computed separately.
 """
 
 from collections.abc import Callable
@@ -37,8 +37,7 @@ def epsilon(epsilon: float = STABILISER) -> Rule:
     """Distribute relevance in proportion to contributions; epsilon damps small outputs."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        z = op.z
-        s = z * cotangent / stabilised(z, epsilon)
+        s = op.z * cotangent / stabilised(op.total, epsilon)
         op.credit(op.bias, s)
         return op.transposed(s)
 
@@ -62,7 +61,7 @@ def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
         if not bool(down.any()):  # a rectifier follows
             return transposed(up)
         # W + gamma W- = (2 + gamma) W - (W + gamma W+), and likewise for the outputs.
-        down = down / stabilised((2 + gamma) * z - boosted, stabiliser)
+        down = down / stabilised((2 + gamma) * op.total - boosted, stabiliser)
         op.credit(_boosted(bias, gamma, -1), down)
         return transposed(up - down) + (2 + gamma) * op.transposed(down)
 
@@ -70,16 +69,16 @@ def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
 
 
 def _gamma_of_any_input(op: Linear, cotangent: Tensor, gamma: float, stabiliser: float) -> Tensor:
-    z, bias = op.z, op.bias
+    z, total, bias = op.z, op.total, op.bias
     positive, share_positive = positive_part(op)
-    negative = z - _with_bias(op, positive, bias)
+    negative = total - _with_bias(op, positive, bias)
     with_bias = _with_bias(op, positive, _clamped(bias, 1))
     relevance = z * cotangent
-    up = relevance * (z > 0) / stabilised(z + gamma * with_bias, stabiliser)
+    up = relevance * (z > 0) / stabilised(total + gamma * with_bias, stabiliser)
     down = (
         relevance
         * (z < 0)
-        / stabilised(z + gamma * _with_bias(op, negative, _clamped(bias, -1)), stabiliser)
+        / stabilised(total + gamma * _with_bias(op, negative, _clamped(bias, -1)), stabiliser)
     )
     op.credit(_boosted(bias, gamma, 1), up)
     op.credit(_boosted(bias, gamma, -1), down)
@@ -90,16 +89,16 @@ def z_plus(stabiliser: float = STABILISER) -> Rule:
     """Distribute relevance in proportion to positive contributions, or to all if none is."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        z, above = op.z, _clamped(op.bias, 1)
+        total, above = op.total, _clamped(op.bias, 1)
         positive, share = positive_part(op)
         positive = _with_bias(op, positive, above)
-        relevance = z * cotangent
+        relevance = op.z * cotangent
         s = relevance / (positive + stabiliser)
-        if bool(torch.where(z < 0, cotangent, 0).any()):  # z > 0 implies a positive one
-            none = is_none(positive, z)
+        if bool(torch.where(total < 0, cotangent, 0).any()):  # above 0, there is a positive one
+            none = is_none(positive, total)
             if bool((none & (relevance != 0)).any()):
                 s = torch.where(none, 0, s)
-                rest = torch.where(none, relevance, 0) / stabilised(z, stabiliser)
+                rest = torch.where(none, relevance, 0) / stabilised(total, stabiliser)
                 op.credit(above, s)
                 op.credit(op.bias, rest)
                 return share(s) + op.transposed(rest)
@@ -116,10 +115,10 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, stabiliser: float = STABIL
     """
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        z, above, below = op.z, _clamped(op.bias, 1), _clamped(op.bias, -1)
+        total, above, below = op.total, _clamped(op.bias, 1), _clamped(op.bias, -1)
         positive, negative, share = _parts(op, above, below)
-        no_positive, no_negative = is_none(positive, z), is_none(negative, z)
-        relevance = z * cotangent
+        no_positive, no_negative = is_none(positive, total), is_none(negative, total)
+        relevance = op.z * cotangent
         a = torch.where(no_positive, 0, torch.where(no_negative, alpha - beta, alpha))
         b = torch.where(no_negative, 0, torch.where(no_positive, beta - alpha, beta))
         up = a * relevance / stabilised(positive, stabiliser)
@@ -175,7 +174,7 @@ def _between(ends: Callable[[Linear], tuple[Tensor, Tensor]], stabiliser: float)
         low, high = ends(op)
         at_low, share_low = op.with_weights(weight.clamp(min=0), input=low)
         at_high, share_high = op.with_weights(weight.clamp(max=0), input=high)
-        z = op.z - _with_bias(op, torch.zeros_like(op.z), op.bias) - at_low - at_high
+        z = _with_bias(op, op.total, op.bias, sign=-1) - at_low - at_high
         s = op.z * cotangent / stabilised(z, stabiliser)
         relevance = x * op.transposed(s) - low * share_low(s) - high * share_high(s)
         return _as_cotangent(op, relevance)
@@ -199,11 +198,21 @@ def for_linear(rule: LinearRule) -> Rule:
     def for_operation(operation: Operation, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         assert isinstance(operation, Linear)
         first, *more = (
-            rule(operation, part) for part in operation.parts(cotangent, operation.ledger)
+            rule(operation, _of_inputs(operation, part))
+            for part in operation.parts(cotangent, operation.ledger)
         )
         return (sum(more, first),)
 
     return for_operation
+
+
+def _of_inputs(op: Linear, cotangent: Tensor) -> Tensor:
+    """Return the cotangent, 0 where a bias that is ignored is all there is: it keeps its share."""
+    if not op.ignores_bias:
+        return cotangent
+    none = is_none(op.total, op.z)
+    op.ledger.credit(torch.where(none, op.z * cotangent, 0))
+    return torch.where(none, 0, cotangent)
 
 
 def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -222,7 +231,7 @@ def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor],
         )
     # |w| |x| = (w x)+ - (w x)-, and w x is their sum.
     absolute, transposed_absolute = op.with_weights(weight.abs(), input=x.abs())
-    contributions = sign * _with_bias(op, op.z, op.bias, sign=-1)
+    contributions = sign * _with_bias(op, op.total, op.bias, sign=-1)
 
     def share(s: Tensor) -> Tensor:
         return (sign * op.transposed(s) + x.sign() * transposed_absolute(s)) / 2
@@ -246,7 +255,7 @@ def _parts(
         return positive, negative, lambda up, down: share_positive(up) - share_opposite(down)
     return (
         positive,
-        op.z - positive,
+        op.total - positive,
         lambda up, down: share_positive(up - down) + op.transposed(down),
     )
 

@@ -31,6 +31,8 @@ from seewhy.autodiff.operations import FUNCTIONS, Operation
 from seewhy.autodiff.rules.base import Rule, Rules
 from seewhy.errors import NotApplicable
 
+NOISE = 256  # times the precision of a number, in the sums of convolutions
+
 Pulled = tuple[Tensor | None, ...]
 # Called with the operation, the cotangent, and x0 and y0 for each picture.
 ComparingRule = Callable[[Operation, Tensor, tuple[Tensor, ...], Tensor], Pulled]
@@ -91,15 +93,18 @@ def extremum(op: Operation, cotangent: Tensor, x0: tuple[Tensor, ...], y0: Tenso
     """Give everything to one input: the current maximum, or after a fall the reference's maximum.
 
     An input that is the maximum in both is preferred, because a flat reference has many maxima.
+    These differ by rounding, which must not decide: it depends on the device and the batch.
     """
-    now, before = _Choice(op, op.x), _Choice(op, x0)
+    now, before = _Choice(op, op.x), _Choice(op, tuple(_without_noise(t) for t in x0))
     change = tuple(a - b for a, b in zip(op.x, x0, strict=True))
     of_now, of_before, of_output = now.chosen(change), before.chosen(change), op.y - y0
     rose = of_output <= 0 if op.kind == "minimum" else of_output >= 0
-    to_now = (of_now == of_output) | (rose & (of_before != of_output))
+    rounding = _half_the_digits(op.y) * torch.maximum(op.y.abs(), y0.abs())
+    in_both, in_both_too = ((c - of_output).abs() <= rounding for c in (of_now, of_before))
+    to_now = in_both | (rose & ~in_both_too)
     # The chosen input changed at least as much as the extremum did.
     of_chosen = torch.where(to_now, of_now, of_before)
-    passed = cotangent * torch.where(of_chosen == 0, 1, of_output / of_chosen)
+    passed = cotangent * torch.where(of_chosen.abs() <= rounding, 1, of_output / of_chosen)
     to_each = zip(now.share(passed * to_now), before.share(passed * ~to_now), strict=True)
     return tuple(a + b for a, b in to_each)
 
@@ -236,6 +241,13 @@ def _pulled_half_way(
 def _recomputed(op: Operation, inputs: Sequence[Tensor]) -> Tensor:
     names = [name for name in op.function.operands if name not in op.arguments]
     return op.function.pure(**dict(zip(names, inputs, strict=True)), **op.arguments)
+
+
+def _without_noise(values: Tensor) -> Tensor:
+    """Round off what sums of products may leave in the last digits of numbers that are the same."""
+    share = min(NOISE * torch.finfo(values.dtype).eps, _half_the_digits(values))
+    step = values.abs().amax().clamp_min(torch.finfo(values.dtype).tiny / share) * share
+    return (values / step).round() * step
 
 
 def _half_the_digits(values: Tensor) -> float:
