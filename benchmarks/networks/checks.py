@@ -5,6 +5,7 @@ Each figure but the last is an error, 0 at best.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 
 import seewhy
-from benchmarks.networks.choosing import Subject
+from benchmarks.networks.choosing import Subject, built
 from seewhy.attribution.explanation import Explanation
 
 PICTURES = 3
 BLOCKS = 3  # the picture is cut into as many rows and columns for `cells_follow`
+LARGER = (224, 384)  # pictures for networks whose cells all change alike on small ones
 SPREAD = 0.5  # a cell's share of its changes in one of nine blocks, at least, to tell anything
 
 LIMITS = {"batch": 1e-5, "gradient": 1e-4, "lrp": 1e-3, "deep-lift": 1e-3, "fullgrad": 1e-3}
@@ -92,8 +94,18 @@ def cells_follow(subject: Subject) -> Figure:
 
     Blocks of the picture are changed one at a time. The correlation between the rows of the blocks
     and the rows where the layer changes; or for the columns, if that is less. 1 at best. It settles
-    nothing where cells change alike whichever block is changed, as behind global attention.
+    nothing where cells change alike whichever block is changed: each sees the whole picture. Then
+    larger pictures are tried.
     """
+    figure = _followed(subject)
+    for size in LARGER:
+        if figure.open:
+            with suppress(LookupError):  # it takes one size only
+                figure = _followed(built(subject.variant, subject.family, (size,), precise=False))
+    return figure
+
+
+def _followed(subject: Subject) -> Figure:
     pixels = subject.pixels(2)
     name = subject.model.find_layer(pixels[:1])
     grid = subject.model.layer_graph(pixels[:1]).layer(name).grid
@@ -103,7 +115,8 @@ def cells_follow(subject: Subject) -> Figure:
     shares = _shares(grid.maps(activation).double())
     correlation = _correlation(_moved_to(shares), centres)
     spread = float(shares.amax(0).mean()) < SPREAD
-    return Figure(correlation, f"{name}, {grid}", spread and correlation < LEAST_CORRELATION)
+    about = f"{name}, {grid}, at {subject.size} px"
+    return Figure(correlation, about, spread and correlation < LEAST_CORRELATION)
 
 
 def _changed(picture: Tensor, other: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -6,7 +6,7 @@ smallest on, until one puts out logits. So the choice follows timm's registry, a
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +74,13 @@ def chosen(family: str) -> Subject:
     raise LookupError("; ".join(errors))
 
 
-def built(variant: str, family: str) -> Subject:
-    """A network by name, at the smallest size that it takes; LookupError where it takes none."""
+def built(variant: str, family: str, sizes: Sequence[int] = SIZES, precise: bool = True) -> Subject:
+    """A network by name, at the first of the sizes that it takes; LookupError where it takes none.
+
+    - `precise`: in float64, if it can.
+    """
     errors: dict[str, None] = {}
-    for size in SIZES:
+    for size in sizes:
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's, about names that moved
             torch.manual_seed(SEED)
@@ -87,7 +90,7 @@ def built(variant: str, family: str) -> Subject:
                 except Exception as error:  # each network has its own way to refuse a size
                     errors[f"{type(error).__name__}: {error}".splitlines()[0][:100]] = None
                     continue
-                double = _in_double(net, size)
+                double = precise and _in_double(net, size)
                 model = seewhy.Model(net, mean=MEAN, std=STD, name=variant)
                 count = sum(p.numel() for p in net.parameters())
                 return Subject(family, variant, count, size, double, model)
