@@ -19,7 +19,7 @@ from seewhy.attribution.explanation import Explanation
 
 PICTURES = 3
 BLOCKS = 3  # the picture is cut into as many rows and columns for `cells_follow`
-LARGER = (224, 384)  # pictures for networks whose cells all change alike on small ones
+LARGER = (224, 384)  # pictures for networks whose cells see all of a small one
 SPREAD = 0.5  # a cell's share of its changes in one of nine blocks, at least, to tell anything
 
 LIMITS = {"batch": 1e-5, "gradient": 1e-4, "lrp": 1e-3, "deep-lift": 1e-3, "fullgrad": 1e-3}
@@ -93,13 +93,13 @@ def cells_follow(subject: Subject) -> Figure:
     """Whether the cells of the layer that CAMs read lie where the picture is changed.
 
     Blocks of the picture are changed one at a time. The correlation between the rows of the blocks
-    and the rows where the layer changes; or for the columns, if that is less. 1 at best. It settles
-    nothing where cells change alike whichever block is changed: each sees the whole picture. Then
-    larger pictures are tried.
+    and the rows where the layer changes; or for the columns, if that is less. 1 at best. On small
+    pictures each cell may see all of it, so larger ones are tried where the correlation is low. It
+    settles nothing where even then cells change alike, whichever block is changed.
     """
     figure = _followed(subject)
     for size in LARGER:
-        if figure.open:
+        if figure.value < LEAST_CORRELATION:
             with suppress(LookupError):  # it takes one size only
                 figure = _followed(built(subject.variant, subject.family, (size,), precise=False))
     return figure

@@ -135,16 +135,17 @@ def _prepared(variant: str, size: int, options: dict[str, int]) -> nn.Module:
 
 
 def _cells(net: nn.Module, size: int) -> int:
-    """Cells a side, at least, of the network's last features; many where it gives several.
+    """Cells a side, at least, of the network's last features.
 
-    [channels, rows, columns] in some order, or [tokens, channels].
+    Of maps, which are [channels, rows, columns] in some order, as they are; of tokens, as timm
+    says; many where neither tells.
     """
     with torch.no_grad():
         features = net.forward_features(torch.zeros(2, 3, size, size))  # type: ignore[operator]
-    if not isinstance(features, Tensor):
-        return CELLS
-    first, *more = sorted(features.shape[1:])
-    return min(first, more[0]) if len(more) == 2 else int(features.shape[1] ** 0.5)
+    if isinstance(features, Tensor) and features.ndim == 4:
+        return min(features.shape[1:])
+    stages = getattr(net, "feature_info", None)
+    return size // max(stage["reduction"] for stage in stages) if stages else CELLS
 
 
 def _enliven(net: nn.Module) -> None:

@@ -52,9 +52,9 @@ the size, and limits are a hundred times as wide). The columns:
   {fullgrad:.0e}.
 - **cells**: whether the cells of the layer that CAMs read lie where they are drawn: parts of the
   picture are changed, and this is the correlation of their places with the places where the layer
-  changes; 1 at best, at least {cam}. Where all cells change alike, whichever part is changed,
-  larger pictures are tried (224 and 384 px); "spread" where that does not help: a CAM of such a
-  layer tells little about places.
+  changes; 1 at best, at least {cam}. On small pictures a cell may see all of it, so larger ones
+  are tried (224 and 384 px) where it is less; "spread" where cells change alike even then,
+  whichever part is changed: a CAM of such a layer tells little about places.
 
 A letter stands for a reason why a method refuses; reasons are listed below the table. Numbers
 that are not within their limits are **bold**.
