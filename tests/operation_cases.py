@@ -9,10 +9,11 @@ g at z, the relevance of z is
 
     "gradient"   z g                      linear operations, and others homogeneous of degree one
     "half"       z g / 2                  homogeneous of degree two: products of two activations
-    "each"       w f(z), element by element    functions of one number: all of it, whatever f(0) is
+    "each"       w (f(z) - f(0))          functions of one number, element by element
 
-and constants keep what the operation puts out for z = 0 (affine operations), or nothing. Functions
-such as softmax have no such answer; there the books have to balance, and no more.
+and constants keep what the operation puts out for z = 0 (affine operations, functions of one number
+that are finite there), or nothing. Functions such as softmax have no such answer; there the books
+have to balance, and no more.
 """
 
 import math

@@ -56,7 +56,9 @@ def outcome(case: Case, method: str) -> Outcome:
     assert e.constants is not None
     constants, wrong = math.nan, math.nan
     if case.share or (case.affine and method == "lrp-epsilon"):  # z+ leaves less for a bias
-        of_zero = net.after(torch.zeros(2, 8, 6, 6).double())[:, CLASS] if case.affine else 0
+        of_zero = 0
+        if case.affine or case.share == "each":
+            of_zero = net.head(_at_zero(case, net).flatten(1))[:, CLASS]
         right = (of_zero / net(x)[:, CLASS]).detach()
         constants = float(((e.constants - right).abs() / right.abs().clamp_min(1)).max())
     if case.share and method == "lrp-epsilon":
@@ -68,7 +70,8 @@ def relevance(case: Case, net: Between, x: Tensor) -> Tensor:
     """What LRP-epsilon has to say of the pixels, by plain autograd."""
     z = net.conv(x).detach().requires_grad_()
     if case.share == "each":
-        of_outputs = net.head.weight[CLASS] * net.operation(z).flatten(1)
+        caused = net.operation(z) - _at_zero(case, net)
+        of_outputs = net.head.weight[CLASS] * caused.flatten(1)
         of_z = of_outputs.view_as(z)
     else:
         (gradient,) = torch.autograd.grad(net.after(z)[:, CLASS].sum(), z)
@@ -76,6 +79,12 @@ def relevance(case: Case, net: Between, x: Tensor) -> Tensor:
     seen = x.clone().requires_grad_()
     (pulled,) = torch.autograd.grad(net.conv(seen), seen, (of_z / z).detach())
     return x * pulled
+
+
+def _at_zero(case: Case, net: Between) -> Tensor:
+    """What the operation puts out for zeros; 0 where that is not finite, as of a logarithm."""
+    value = net.operation(torch.zeros(2, 8, 6, 6).double())
+    return torch.where(value.isfinite(), value, 0) if case.share == "each" else value
 
 
 def _of_affine(case: Case, net: Between, x: Tensor, found: Tensor) -> float:

@@ -19,6 +19,7 @@ class Ledger:
     - `constants`: the relevance absorbed by biases and other constants, per picture.
     - `arrived`: relevance that rules for the first layer assign directly to the pixels.
     - `last`: the linear operations nearest to the explained score.
+    - `guessed`: whether the pictures' axis of some activation was a guess.
     - `reference`: the operations of a reference forward pass, by kind and number.
     """
 
@@ -26,24 +27,27 @@ class Ledger:
     constants: Float[Tensor, " batch"] | None = None
     arrived: Float[Tensor, "batch channels height width"] | None = None
     last: frozenset[Hashable] = frozenset()
+    guessed: bool = False
     reference: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def credit(self, shares: Tensor) -> None:
         """Add relevance absorbed by constants, given in the shape of an activation."""
-        total = self._per_picture(shares).to(torch.promote_types(shares.dtype, torch.float32))
+        total = self.per_picture(shares).to(torch.promote_types(shares.dtype, torch.float32))
         self.constants = total if self.constants is None else self.constants + total
 
     def arrive(self, relevance: Float[Tensor, "batch channels height width"]) -> None:
         """Add relevance that is assigned directly to the pixels."""
         self.arrived = relevance if self.arrived is None else self.arrived + relevance
 
-    def _per_picture(self, shares: Tensor) -> Float[Tensor, " batch"]:
+    def per_picture(self, shares: Tensor) -> Float[Tensor, " batch"]:
         """Sum over all axes but the pictures, whose axis depends on the network.
 
         Windows are folded into the batch picture by picture; some attention layers have the tokens
-        first and the batch second.
+        first and the batch second. Where shapes leave a choice, `guessed` becomes True.
         """
-        if shares.shape[0] != self.pictures and shares.shape[1:2] == (self.pictures,):
+        second = shares.shape[1:2] == (self.pictures,)
+        self.guessed |= self.pictures > 1 and (second or shares.shape[0] != self.pictures)
+        if shares.shape[0] != self.pictures and second:
             shares = shares.transpose(0, 1)
         if shares.shape[0] % self.pictures == 0:
             return shares.reshape(self.pictures, -1).sum(1)

@@ -32,7 +32,13 @@ from seewhy.autodiff.decisions import Decisions
 from seewhy.autodiff.graph import DepthTracker, linear_operations, maker
 from seewhy.autodiff.ledger import Ledger
 from seewhy.autodiff.operations import FUNCTIONS, OPENED, Call, Linear, Operation, can_be_ruled
-from seewhy.autodiff.operations.affine import affine_call, canvas, constant, first_depending
+from seewhy.autodiff.operations.affine import (
+    affine_call,
+    canvas,
+    constant,
+    first_depending,
+    has_terms,
+)
 from seewhy.autodiff.operations.base import address
 from seewhy.autodiff.operations.linear import LinearFunction
 from seewhy.autodiff.operations.norms import affine
@@ -108,6 +114,9 @@ class Tape(TorchFunctionMode):
                 opened = OPENED[func](*args, **kwargs)
             if opened is not NotImplemented:
                 return opened
+        if func in FUNCTIONS or ("affine" in self.kinds and has_terms(func)):
+            args = tuple(self._without_strangers(list(args)))
+            kwargs = dict(zip(kwargs, self._without_strangers(list(kwargs.values())), strict=True))
         writes = _writes(func, args, kwargs)
         if writes:
             self._preserve(func, args, kwargs)
@@ -116,7 +125,7 @@ class Tape(TorchFunctionMode):
         if not known and "affine" in self.kinds:
             call = affine_call(func, args, kwargs, writes)
         result = func(*args, **kwargs) if call is None else self._run(call, func, args, kwargs)
-        if not known and self.kinds & _RULED and _depends(result):
+        if not known and self.kinds & _RULED and self._depends(result):
             name = without_rule(func, args, kwargs)
             if name:
                 self.without_rule[name] += 1
@@ -160,6 +169,33 @@ class Tape(TorchFunctionMode):
         finally:
             self.ledger.last = frozenset()
             self.rules, self.ledger = GRADIENT, Ledger()
+
+    def begin(self, leaf: Tensor) -> None:
+        """Let the graph begin at this leaf, too, which requires gradients."""
+        self._ways.begin(leaf)
+
+    def _without_strangers(self, values: list) -> list:
+        """Cut off tensors that have a graph, but not one that begins at the pixels.
+
+        A network may keep what it made of its parameters in an earlier forward, when those required
+        gradients (attention biases, made once). It does not depend on the picture: relevance that
+        it was given would be lost.
+        """
+        return [self._without_stranger(value) for value in values]
+
+    def _without_stranger(self, value: Any) -> Any:
+        if isinstance(value, list) or type(value) is tuple:
+            return type(value)(self._without_strangers(list(value)))
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            return value
+        if value.is_leaf:
+            self.begin(value)
+        return value if self._ways.begun(value) else value.detach()
+
+    def _depends(self, result: Any) -> bool:
+        """Return whether a result, or the first of several, depends on the picture."""
+        first = result[0] if isinstance(result, tuple | list) and result else result
+        return isinstance(first, Tensor) and first.requires_grad and self._ways.begun(first)
 
     def _call_to_record(
         self, func: Callable, args: tuple, kwargs: dict
@@ -342,12 +378,6 @@ def stands_for(new: Tensor, old: Tensor) -> None:
     operation = made_by(old)
     if operation is not None:
         Tape._mark(new, operation)
-
-
-def _depends(result: Any) -> bool:
-    """Return whether a result, or the first of several, depends on the picture."""
-    first = result[0] if isinstance(result, tuple | list) and result else result
-    return isinstance(first, Tensor) and first.requires_grad
 
 
 def _count_uses(args: tuple) -> None:

@@ -179,6 +179,7 @@ class Forward:
             if not pulled.intersection(here):
                 return None
             start = tensor.detach().requires_grad_()  # the graph starts here
+            self.tape.begin(start)
             self.sources.update(dict.fromkeys(here, get_gradient_edge(start)))
             output = start.clone()
             stands_for(output, tensor)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import zip_longest
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
@@ -63,6 +64,16 @@ class Pulls:
             gradient = self.pull_to(at, rules, ledger, through)
             self._relevances[key] = self._relevance(at, gradient, ledger), ledger
         return self._relevances[key]
+
+    def constants_one_by_one(self, rules: Rules) -> Float[Tensor, " batch"]:
+        """What constants absorb of each picture's score, from a backward to the pixels for each."""
+        kept = torch.zeros_like(self.explained.detach())
+        for i, score in enumerate(self.explained):
+            ledger = Ledger()
+            self.forward.tape.pull(score, [self.forward.sources[INPUT]], rules, ledger)
+            if ledger.constants is not None:
+                kept[i] = ledger.constants[0]
+        return kept
 
     def pull_to(self, at: str, rules: Rules, ledger: Ledger, through: Through = ()) -> Tensor:
         """Run a backward pass to one address, with its own ledger, via the channels in `through`.

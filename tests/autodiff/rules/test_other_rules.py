@@ -140,7 +140,7 @@ def test_a_batch_norm_on_its_own_is_affine(shape: tuple[int, ...]):
     assert_conserved(out, [share], kept)
 
 
-# Activations: all of the relevance goes to the input
+# Activations: all that the input has caused goes to it
 
 ACTIVATIONS: dict[str, Callable] = {
     "gelu": F.gelu,
@@ -168,20 +168,38 @@ ACTIVATIONS: dict[str, Callable] = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
-def test_activations_hand_all_to_their_input(name: str, seed: int):
-    x = normal(2, 7, seed=seed) * 4
-    out, (share,), kept, tape = passed(ACTIVATIONS[name], x)
-    torch.testing.assert_close(share, out)
-    assert not bool(kept.any())
+def test_activations_hand_all_to_their_input_but_their_value_at_zero(name: str, seed: int):
+    x, g = normal(2, 7, seed=seed) * 4, normal(2, 7, seed=seed + 1)
+    out, (share,), kept, tape = passed(ACTIVATIONS[name], x, cotangent=g)
+    of_zero = g * ACTIVATIONS[name](torch.zeros_like(x))
+    torch.testing.assert_close(share, out - of_zero)
+    torch.testing.assert_close(kept, of_zero.sum(1))
     assert set(tape.seen) <= {"activation", "clipped relu"}
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "softplus"])
 def test_what_an_activation_makes_of_zero_is_a_constant(name: str):
     x = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()
-    out, (share,), kept, _ = passed(ACTIVATIONS[name], x)
-    torch.testing.assert_close(share, torch.where(x == 0, 0, out))
+    g = torch.ones_like(x)
+    out, (share,), kept, _ = passed(ACTIVATIONS[name], x, cotangent=g)
+    assert share.tolist()[1] == [0, 0] and share[0, 0] == 0 < share[0, 1]
     assert_conserved(out, [share], kept)
+
+
+@pytest.mark.parametrize("function", [torch.sigmoid, F.softplus, torch.exp, torch.cos])
+def test_inputs_near_zero_get_no_more_than_they_cause(function: Callable):
+    """In proportion to y / x, a sigmoid's 0.5 would blow up."""
+    x = torch.tensor([[1e-12, -1e-9, 1e-6, 1e-3]]).double()
+    _, (share,), _, _ = passed(function, x, cotangent=torch.ones_like(x))
+    assert bool((share.abs() <= 1.001 * x.abs()).all())
+
+
+@pytest.mark.parametrize("function", [torch.log, torch.rsqrt, torch.reciprocal])
+def test_functions_without_a_value_at_zero_hand_on_all(function: Callable):
+    x = normal(2, 7).abs() + 0.1
+    out, (share,), kept, _ = passed(function, x)
+    torch.testing.assert_close(share, out)
+    assert not bool(kept.any())
 
 
 # Products
@@ -224,7 +242,7 @@ def test_factors_get_half_each(name: str):
     a, b = normal(2, 3, 4), normal(2, 3, 4, seed=1)
     out, (of_a, of_b), kept, _ = passed(PRODUCTS[name], a, b)
     assert_conserved(out, [of_a, of_b], kept)
-    if name != "with itself":
+    if name not in ("with itself", "two gates"):  # a gate has a value at zero, a constant
         half = out.flatten(1).sum(1) / 2
         torch.testing.assert_close(of_a.flatten(1).sum(1), half)
         torch.testing.assert_close(of_b.flatten(1).sum(1), half)

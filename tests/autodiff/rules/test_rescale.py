@@ -105,6 +105,9 @@ CASES = {
     "max with a constant": Case(lambda x: torch.maximum(x, WEIGHT)),
     "max pool": Case(lambda x: F.max_pool2d(x, 2), MAPS),
     "max pool, overlapping": Case(lambda x: F.max_pool2d(x, 3, 1, padding=1), MAPS),
+    "max pool, padded": Case(
+        lambda x: F.max_pool2d(F.pad(x, (0, 1, 1, 1), value=-math.inf), 3, 2), MAPS
+    ),
     "max pool, dilated": Case(lambda x: F.max_pool2d(x, 2, 2, dilation=2, ceil_mode=True), MAPS),
     "max pool, adaptive": Case(lambda x: F.adaptive_max_pool2d(x, (4, 4)), MAPS),
     "max pool of vectors": Case(lambda x: F.max_pool1d(x, 3, 2), ((2, 3, 9),)),

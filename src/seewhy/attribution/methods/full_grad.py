@@ -9,9 +9,17 @@ upsamples. Suraj Srinivas, Francois Fleuret: Full-Gradient Representation for Ne
 Visualization, 2019, arXiv 1905.00780. `rescale` "layer" scales all channels of a layer together, as
 the authors' implementation does; "channel" scales each channel separately, as in the formula.
 
+<<<<<<< HEAD
 The first equation is exact for networks of convolutions, linear layers, batch normalisations, ReLUs
 and pooling. Its error for other networks (GELU, layer normalisation, attention, gates) is the
 residual. Biases of layers without rows and columns are part of the sum, but not of the map.
+=======
+The networks of the paper are piecewise linear. Other functions (GELU, layer normalisation,
+attention, gates) are replaced by their tangent, y = J x + b, whose constant b counts like a bias. So
+the first equation holds for every network whose operations have a rule
+(seewhy.autodiff.rules.full_gradient), and the residual is rounding. Biases of layers without rows
+and columns are part of the sum, but not of the map.
+>>>>>>> tm
 
 It misleads about sign and strength: absolute values show evidence for and against alike, and after
 scaling, a layer that contributes little is as bright as a decisive one.
@@ -19,19 +27,22 @@ scaling, a layer that contributes little is as bright as a decisive one.
     seewhy.explain(model, "dog.jpg", "fullgrad")
 """
 
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check
-from seewhy.engine.recording import Recording, Request
+from seewhy.attribution.methods.residual import balance
+from seewhy.autodiff.ledger import Ledger
+from seewhy.autodiff.rules.full_gradient import FULL_GRADIENT
+from seewhy.engine.recording import INPUT, Recording, Request
 from seewhy.errors import NotApplicable
-from seewhy.models.addresses import Address
+from seewhy.models.grids import Grid
 from seewhy.models.layers import LayerGraph, compiled
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline
@@ -40,11 +51,15 @@ Rescale = Literal["layer", "channel"]
 
 ROUNDING = 1e-6  # a range below this fraction of the maximum is a constant in float32
 
+<<<<<<< HEAD
 _AXES = {"layer": (1, 2, 3), "channel": (2, 3)}
 _CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+=======
+_AXES = {"layer": (1, 2, 3), "channel": (2, 3)}
+>>>>>>> tm
 
 
 @dataclass(frozen=True)
@@ -72,19 +87,23 @@ class FullGrad(Method):
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
+<<<<<<< HEAD
         """Request the gradients at the pixels and at every layer with a bias."""
+=======
+        """Request the gradient at the pixels, and the constant of each operation's tangent."""
+>>>>>>> tm
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
                 f"{self.name} reads the biases of all layers, and those of {model.name} are "
                 "inside TorchScript, where they cannot be read"
             )
-        return [Request(), *(Request(at) for at in _biases(model, model.layer_graph(pixels)))]
+        return [Request(INPUT, FULL_GRADIENT)]
 
     def attribute(self, recording: Recording) -> Attribution:
         """Return two channels, of pixels and biases, and the residual of the full gradient."""
         pixels = recording.pixels.detach()
-        layer_graph = recording.model.layer_graph(pixels)
         size = (pixels.shape[-2], pixels.shape[-1])
+<<<<<<< HEAD
         shares = (pixels - baseline("mean", recording.model, pixels)) * recording.gradient()
         pixel_map = self._psi(shares.float(), size)
         bias_map = torch.zeros_like(pixel_map)
@@ -95,6 +114,23 @@ class FullGrad(Method):
                 bias_map += self._psi(recording.maps(at, terms), size)
         values = torch.stack([pixel_map, bias_map], 1)
         missing = (total - recording.score).abs() / recording.score.abs().clamp_min(1e-12)
+=======
+        of_biases = torch.zeros(len(pixels), *size, device=pixels.device)
+        grids = _grids(recording.model.layer_graph(pixels))
+
+        def draw(terms: Tensor) -> None:
+            grid = grids.get(tuple(terms.shape[1:]))
+            if grid and len(terms) == len(pixels):  # otherwise windows are in the batch
+                of_biases.add_(self._psi(grid.maps(terms).float(), size))
+
+        ledger = DrawingLedger(pictures=len(pixels), draw=draw)
+        gradient = recording.pulls.pull_to(INPUT, FULL_GRADIENT, ledger)
+        recording.cost.ran(backwards=1)
+        shares = (pixels - baseline("mean", recording.model, pixels)) * gradient
+        of_pixels = self._psi(shares.float(), size)
+        values = torch.stack([of_pixels, of_biases], 1)
+        missing, _ = balance(recording, shares.sum((1, 2, 3)), ledger, FULL_GRADIENT)
+>>>>>>> tm
         return Attribution(values, values.sum(1), residual=missing)
 
     def _psi(
@@ -108,6 +144,7 @@ class FullGrad(Method):
         return F.interpolate(scaled, size, mode="bilinear", align_corners=False)[:, 0]
 
 
+<<<<<<< HEAD
 def _bias_terms(recording: Recording, layer_graph: LayerGraph) -> dict[str, Tensor]:
     """Return b * d score / d y, in y's shape, by layer; only where the score depends on y."""
     terms = {}
@@ -149,3 +186,28 @@ def _batch_norm_bias(norm: nn.modules.batchnorm._BatchNorm) -> Tensor | None:
         return None
     shift = -norm.running_mean / (norm.running_var + norm.eps).sqrt()
     return shift if norm.weight is None else norm.weight.detach() * shift + norm.bias.detach()
+=======
+@dataclass(eq=False)
+class DrawingLedger(Ledger):
+    """A ledger that also shows what constants absorb, each time in the shape of an activation."""
+
+    draw: Callable[[Tensor], None] = lambda shares: None
+
+    def credit(self, shares: Tensor) -> None:
+        """Add relevance absorbed by constants, and show it."""
+        super().credit(shares)
+        self.draw(shares)
+
+
+def _grids(layer_graph: LayerGraph) -> dict[tuple[int, ...], Grid | None]:
+    """How activations of a shape (without the batch) are laid out; None where layers differ.
+
+    Operations have no address, and many have no module: a function's output is laid out as those
+    of the layers with the same shape.
+    """
+    found: dict[tuple[int, ...], Grid | None] = {}
+    for layer in layer_graph.layers.values():
+        same = found.get(layer.shape, layer.grid) == layer.grid
+        found[layer.shape] = layer.grid if same else None
+    return found
+>>>>>>> tm

@@ -34,10 +34,10 @@ The six names such as `lrp-epsilon-plus` are `lrp` with that composite. A custom
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from seewhy.attribution.method import Attribution, Method, check, check_choice
+from seewhy.attribution.methods.residual import balance
 from seewhy.autodiff.rules import Rules
 from seewhy.autodiff.rules.biases import without_biases
 from seewhy.autodiff.rules.composites import rules_of
@@ -105,8 +105,8 @@ class Relevance(Method):
 
     def attribute(self, recording: Recording) -> Attribution:
         """The relevance, and at the pixels what constants keep and what is missing."""
-        at = self.layer or INPUT
-        relevance, ledger = recording.relevance(at, self.rules(), self.through or ())
+        at, rules = self.layer or INPUT, self.rules()
+        relevance, ledger = recording.relevance(at, rules, self.through or ())
         if not recording.forward.tape.seen["linear"] and not self.layer:
             raise NotApplicable(
                 f"{self.name} has rules for convolutions and linear layers, and none were recorded "
@@ -115,18 +115,14 @@ class Relevance(Method):
         values = recording.maps(at, relevance).float()
         if self.layer or self.through:
             return Attribution(values, values.sum(1), self.layer)
-        score = recording.pulls.explained.detach()
-        kept = torch.zeros_like(score) if ledger.constants is None else ledger.constants
-        size = score.abs().clamp_min(1e-12)
-        missing = (relevance.flatten(1).sum(1) + kept - score).abs() / size
-        share = kept * score.sign() / size
+        missing, share = balance(recording, relevance.flatten(1).sum(1), ledger, rules)
         if self.biases == "ignore" and not bool((missing <= 1).all()):
             raise NotApplicable(
                 f"without biases, outputs of {recording.model.name} that are little but bias "
                 f"divide by almost nothing, and the relevance by {self.name} overflows or is lost "
                 "in rounding; a larger epsilon damps them, and lrp-epsilon-plus has hardly any"
             )
-        return Attribution(values, values.sum(1), residual=missing.float(), constants=share.float())
+        return Attribution(values, values.sum(1), residual=missing, constants=share)
 
 
 @dataclass(frozen=True)

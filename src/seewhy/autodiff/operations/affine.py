@@ -87,6 +87,11 @@ def affine_call(func: Callable, args: tuple, kwargs: dict[str, Any], in_place: b
     return Call("affine", _AFFINE, compute, tuple(operands), {}, in_place)
 
 
+def has_terms(func: Callable) -> bool:
+    """Return whether constants may be among the terms of the function."""
+    return name_of(func) in _TERMS
+
+
 def canvas(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
     """Return the constant that is about to be written into, in part, by something that is none."""
     target = args[0] if args else None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seewhy.autodiff.operations import Linear, Operation
 from seewhy.autodiff.rules.base import Rules
-from seewhy.autodiff.rules.others import Pulled, activation
+from seewhy.autodiff.rules.others import Pulled, proportional
 
 
 @cache
@@ -33,7 +33,7 @@ def without_biases(rules: Rules) -> Rules:
     def batch_norm(operation: Operation, cotangent: Tensor) -> Pulled:
         if operation.makers:  # it is part of a linear operation
             return rules.for_kind("batch norm")(operation, cotangent)
-        return activation(operation, cotangent)
+        return proportional(operation, cotangent)
 
     by_kind = {**rules.by_kind, "linear": linear, "batch norm": batch_norm}
     return Rules(f"{rules.name} without biases", by_kind, rules.reads_input)

@@ -2,7 +2,7 @@
 
     batch norm   folded into the preceding linear operation, else affine
     norm         the standard deviation is constant (LayerNorm, GroupNorm, RMSNorm, InstanceNorm)
-    activation   all of R goes to the input: g y / x  (GELU, SiLU, sigmoid, clamps, powers, roots)
+    activation   R goes to the input: g (y - f(0)) / x  (GELU, SiLU, sigmoid, clamps, powers, roots)
     product      half of R to each factor; with a gate, all of it to the other factor
     quotient     the divisor is constant
     softmax      Taylor: R = x * gradient; the remainder is recorded in the ledger
@@ -52,13 +52,39 @@ def held(operation: Operation, cotangent: Tensor) -> Pulled:
     return _credited(operation, cotangent, pulled)
 
 
+def proportional(operation: Operation, cotangent: Tensor) -> Pulled:
+    """Return g y / x: all relevance goes to the input; where that is zero, to constants."""
+    return _shared(operation, cotangent, operation.y)
+
+
 def activation(operation: Operation, cotangent: Tensor) -> Pulled:
-    """Return g y / x; where x = 0, y (0.5 for a sigmoid) is credited to constants."""
-    (x,), y = operation.x, operation.y
+    """Return g (y - f(0)) / x; f(0), such as 0.5 of a sigmoid, is credited to constants.
+
+    No input has caused it, and shared out in proportion it would grow without bound near x = 0.
+    """
+    at_zero = _at_zero(operation)
+    if not bool(at_zero.any()):
+        return proportional(operation, cotangent)
+    operation.ledger.credit(at_zero * cotangent)
+    return _shared(operation, cotangent, operation.y - at_zero)
+
+
+def _shared(operation: Operation, cotangent: Tensor, y: Tensor) -> Pulled:
+    (x,) = operation.x
     zero = x == 0
     if bool(zero.any()):
         operation.ledger.credit(torch.where(zero, y * cotangent, 0))
-    return (cotangent * torch.where(zero, 0, y / x),)
+    return ((cotangent * torch.where(zero, 0, y / x)).sum_to_size(x.shape),)
+
+
+def _at_zero(operation: Operation) -> Tensor:
+    """The function's value for an input of zero; 0 where that is not finite, as of a logarithm."""
+    (x,), arguments = operation.x, operation.arguments
+    alike = not any(isinstance(value, Tensor) for value in arguments.values())
+    zeros = x.new_zeros([1] * x.ndim if alike else x.shape)
+    (name,) = (n for n in operation.function.operands if n not in arguments)
+    value = operation.function.pure(**{name: zeros}, **arguments)
+    return torch.where(value.isfinite(), value, 0)
 
 
 def halved(operation: Operation, cotangent: Tensor) -> Pulled:
@@ -85,20 +111,20 @@ def is_gate(operation: Operation) -> bool:
 def _credited(operation: Operation, cotangent: Tensor, pulled: Pulled) -> Pulled:
     """Credit constants with the relevance that the inputs do not receive: y g - sum of x g."""
     with torch.no_grad():
-        operation.ledger.credit(_relevance(operation.y, cotangent))
+        operation.ledger.credit(relevance(operation.y, cotangent))
         for x, p in zip(operation.x, pulled, strict=True):
             if p is not None:
-                operation.ledger.credit(-_relevance(x, p))
+                operation.ledger.credit(-relevance(x, p))
     return pulled
 
 
 def constant(operation: Operation, cotangent: Tensor) -> Pulled:
     """Credit constants with all of the relevance."""
-    operation.ledger.credit(_relevance(operation.y, cotangent))
+    operation.ledger.credit(relevance(operation.y, cotangent))
     return (None,)
 
 
-def _relevance(values: Tensor, cotangent: Tensor) -> Tensor:
+def relevance(values: Tensor, cotangent: Tensor) -> Tensor:
     """Return R = x * g; of a complex number the sum of both parts', 0 where x is infinite."""
     product = values * cotangent.conj()
     return (product.real if product.is_complex() else product).nan_to_num(0, 0, 0)

@@ -244,10 +244,15 @@ def _recomputed(op: Operation, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _without_noise(values: Tensor) -> Tensor:
-    """Round off what sums of products may leave in the last digits of numbers that are the same."""
+    """Round off what sums of products may leave in the last digits of numbers that are the same.
+
+    Infinite values, as of padding, are left as they are.
+    """
     share = min(NOISE * torch.finfo(values.dtype).eps, _half_the_digits(values))
-    step = values.abs().amax().clamp_min(torch.finfo(values.dtype).tiny / share) * share
-    return (values / step).round() * step
+    finite = values.isfinite()
+    largest = torch.where(finite, values, 0).abs().amax()
+    step = largest.clamp_min(torch.finfo(values.dtype).tiny / share) * share
+    return torch.where(finite, (values / step).round() * step, values)
 
 
 def _half_the_digits(values: Tensor) -> float:
