@@ -9,17 +9,11 @@ upsamples. Suraj Srinivas, Francois Fleuret: Full-Gradient Representation for Ne
 Visualization, 2019, arXiv 1905.00780. `rescale` "layer" scales all channels of a layer together, as
 the authors' implementation does; "channel" scales each channel separately, as in the formula.
 
-<<<<<<< HEAD
-The first equation is exact for networks of convolutions, linear layers, batch normalisations, ReLUs
-and pooling. Its error for other networks (GELU, layer normalisation, attention, gates) is the
-residual. Biases of layers without rows and columns are part of the sum, but not of the map.
-=======
 The networks of the paper are piecewise linear. Other functions (GELU, layer normalisation,
-attention, gates) are replaced by their tangent, y = J x + b, whose constant b counts like a bias. So
-the first equation holds for every network whose operations have a rule
+attention, gates) are replaced by their tangent, y = J x + b, whose constant b counts like a bias.
+So the first equation holds for every network whose operations have a rule
 (seewhy.autodiff.rules.full_gradient), and the residual is rounding. Biases of layers without rows
 and columns are part of the sum, but not of the map.
->>>>>>> tm
 
 It misleads about sign and strength: absolute values show evidence for and against alike, and after
 scaling, a layer that contributes little is as bright as a decisive one.
@@ -51,15 +45,7 @@ Rescale = Literal["layer", "channel"]
 
 ROUNDING = 1e-6  # a range below this fraction of the maximum is a constant in float32
 
-<<<<<<< HEAD
 _AXES = {"layer": (1, 2, 3), "channel": (2, 3)}
-_CONVOLUTIONS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-=======
-_AXES = {"layer": (1, 2, 3), "channel": (2, 3)}
->>>>>>> tm
 
 
 @dataclass(frozen=True)
@@ -87,11 +73,7 @@ class FullGrad(Method):
         return False
 
     def requires(self, model: Model, pixels: Tensor) -> list[Request]:
-<<<<<<< HEAD
-        """Request the gradients at the pixels and at every layer with a bias."""
-=======
         """Request the gradient at the pixels, and the constant of each operation's tangent."""
->>>>>>> tm
         if any(compiled(module) for module in model.net.modules()):
             raise NotApplicable(
                 f"{self.name} reads the biases of all layers, and those of {model.name} are "
@@ -103,18 +85,6 @@ class FullGrad(Method):
         """Return two channels, of pixels and biases, and the residual of the full gradient."""
         pixels = recording.pixels.detach()
         size = (pixels.shape[-2], pixels.shape[-1])
-<<<<<<< HEAD
-        shares = (pixels - baseline("mean", recording.model, pixels)) * recording.gradient()
-        pixel_map = self._psi(shares.float(), size)
-        bias_map = torch.zeros_like(pixel_map)
-        total = shares.float().sum((1, 2, 3))
-        for at, terms in _bias_terms(recording, layer_graph).items():
-            total = total + terms.flatten(1).sum(1)
-            if layer_graph.layer(Address.parse(at).layer).grid:
-                bias_map += self._psi(recording.maps(at, terms), size)
-        values = torch.stack([pixel_map, bias_map], 1)
-        missing = (total - recording.score).abs() / recording.score.abs().clamp_min(1e-12)
-=======
         of_biases = torch.zeros(len(pixels), *size, device=pixels.device)
         grids = _grids(recording.model.layer_graph(pixels))
 
@@ -130,7 +100,6 @@ class FullGrad(Method):
         of_pixels = self._psi(shares.float(), size)
         values = torch.stack([of_pixels, of_biases], 1)
         missing, _ = balance(recording, shares.sum((1, 2, 3)), ledger, FULL_GRADIENT)
->>>>>>> tm
         return Attribution(values, values.sum(1), residual=missing)
 
     def _psi(
@@ -144,49 +113,6 @@ class FullGrad(Method):
         return F.interpolate(scaled, size, mode="bilinear", align_corners=False)[:, 0]
 
 
-<<<<<<< HEAD
-def _bias_terms(recording: Recording, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """Return b * d score / d y, in y's shape, by layer; only where the score depends on y."""
-    terms = {}
-    for at, bias in _biases(recording.model, layer_graph).items():
-        with suppress(NotApplicable):
-            gradient = recording.gradient(at).float()
-            if len(gradient) == len(recording.pixels):  # not where the batch axis holds windows
-                terms[at] = bias.float() * gradient
-    return terms
-
-
-def _biases(model: Model, layer_graph: LayerGraph) -> dict[str, Tensor]:
-    """Return the bias for each call of each layer that has one, broadcastable to its output."""
-    biases = {}
-    for layer in layer_graph.layers.values():
-        module = model.net.get_submodule(layer.name)
-        bias = implicit_bias(module)
-        if bias is None:
-            continue
-        if not isinstance(module, nn.Linear):
-            bias = bias.view(-1, *[1] * (len(layer.shape) - 1))
-        calls = [f"{layer.name}#{call}" for call in range(layer.calls)]
-        biases |= dict.fromkeys(calls if layer.calls > 1 else [layer.name], bias)
-    return biases
-
-
-def implicit_bias(module: nn.Module) -> Float[Tensor, " channels"] | None:
-    """Return the module's output for an input of zeros, per channel; None if not affine."""
-    if isinstance(module, _BATCH_NORMS):
-        return _batch_norm_bias(module)
-    linear = isinstance(module, (nn.Linear, *_CONVOLUTIONS))
-    return module.bias.detach() if linear and module.bias is not None else None
-
-
-def _batch_norm_bias(norm: nn.modules.batchnorm._BatchNorm) -> Tensor | None:
-    """Return bias - mean * weight / sqrt(var + eps)."""
-    # Without running statistics it is not affine; with submodules it includes an activation.
-    if norm.running_mean is None or norm.running_var is None or list(norm.children()):
-        return None
-    shift = -norm.running_mean / (norm.running_var + norm.eps).sqrt()
-    return shift if norm.weight is None else norm.weight.detach() * shift + norm.bias.detach()
-=======
 @dataclass(eq=False)
 class DrawingLedger(Ledger):
     """A ledger that also shows what constants absorb, each time in the shape of an activation."""
@@ -210,4 +136,3 @@ def _grids(layer_graph: LayerGraph) -> dict[tuple[int, ...], Grid | None]:
         same = found.get(layer.shape, layer.grid) == layer.grid
         found[layer.shape] = layer.grid if same else None
     return found
->>>>>>> tm
