@@ -91,7 +91,9 @@ def built(variant: str, family: str, sizes: Sequence[int] = SIZES, precise: bool
                     errors[f"{type(error).__name__}: {error}".splitlines()[0][:100]] = None
                     continue
                 double = precise and _in_double(net, size)
-                model = seewhy.Model(net, mean=MEAN, std=STD, name=variant)
+                model = seewhy.Model(
+                    net, mean=MEAN, std=STD, name=variant, preparation=seewhy.Preparation()
+                )
                 count = sum(p.numel() for p in net.parameters())
                 return Subject(family, variant, count, size, double, model)
     raise LookupError(f"{variant} runs at no size ({next(reversed(errors))})")

@@ -85,12 +85,19 @@ class Remembering(Body):
         (NETWORKS["residual_in_place"].build, "block", True),
         (NETWORKS["vit"].build, "blocks.0", True),
         (NETWORKS["concatenation"].build, "second", False),
-        (Remembering, "second", False),
     ],
 )
 def test_the_short_way_is_gone_where_it_is_the_same(net: Callable, layer: str, short: bool):
     pixels = NETWORKS["batch_norm"].pixels()
     assert way(as_model(net().eval()), pixels, layer) == short
+
+
+def test_a_network_that_counts_its_pictures_is_explained_one_by_one():
+    net, pixels = Remembering().eval(), NETWORKS["batch_norm"].pixels()
+    e = seewhy.explain(as_model(net), pixels, "ablation-cam", 1)
+    assert any("pictures are explained one by one" in note for note in e.notes)
+    alone = seewhy.explain(as_model(net), pixels[:1], "ablation-cam", 1)
+    torch.testing.assert_close(e.heatmap[:1], alone.heatmap)
 
 
 class Counting(nn.Module):

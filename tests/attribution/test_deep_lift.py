@@ -46,7 +46,10 @@ def test_three_layers_by_hand(name: str):
     net, x = seeded(dense), pictures(side=4)
     x0 = {"mean": MEAN.expand_as(x), "black": 0 * x, "white": 0 * x + 1}[name]
     target = [2, 0]
-    e = seewhy.explain(as_model(net), x, "deep-lift", target, baseline=name)
+    model = seewhy.Model(
+        net, mean=MEAN.flatten().tolist(), std=STD.flatten().tolist(), outputs="probabilities"
+    )
+    e = seewhy.explain(model, x, "deep-lift", target, baseline=name)
     for picture in range(2):
         a, a0 = (((t - MEAN) / STD)[picture].flatten() for t in (x, x0))
         product = torch.eye(48, dtype=torch.float64)

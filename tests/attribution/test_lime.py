@@ -97,10 +97,10 @@ def test_segments_follow_edges():
 
 def test_colour_is_cielab():
     """Against known values of the primary colours under D65."""
-    from seewhy.perturbation.superpixels import _perceived
+    from seewhy.perturbation.superpixels import _lab
 
     colours = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]).double()
-    found = _perceived(colours.T[:, None])[:, 0].T
+    found = _lab(colours.T[:, None])[:, 0].T
     expected = torch.tensor([
         [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86],
         [100.0, 0.0, 0.0], [0.0, 0.0, 0.0],

@@ -87,7 +87,7 @@ def test_a_processor_that_does_something_else_is_refused(tmp_path):
     transformers.MobileViTImageProcessor(  # swaps red and blue
         size={"shortest_edge": 64}, crop_size={"height": 56, "width": 56}
     ).save_pretrained(tmp_path)
-    with pytest.raises(SeewhyError, match="uses preprocessing that seewhy does not support"):
+    with pytest.raises(SeewhyError, match="in a way that seewhy does not know"):
         open_model(f"hf/{tmp_path}")
 
 

@@ -9,6 +9,7 @@ the class token is read, so the patches there have no gradient.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -254,9 +255,9 @@ def _first_with_gradient(model: Traceable, pixels: Tensor, layers: list[Layer]) 
         return activations[name]
 
     hooks = {layer.name: lambda t, call, name=layer.name: keep(name, t) for layer in layers}
-    with borrowed(model.net), hooked(model.net, hooks):
-        logits = model.forward_unedited(pixels.clone().requires_grad_())
-        score = logits.max()
+    # A network that writes into what its own backward pass needs has no gradient without a tape.
+    with suppress(RuntimeError), borrowed(model.net), hooked(model.net, hooks):
+        score = model.forward_unedited(pixels.clone().requires_grad_()).max()
         for layer in layers:
             if layer.name not in activations or layer.grid is None or not score.requires_grad:
                 continue

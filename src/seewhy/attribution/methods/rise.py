@@ -62,6 +62,7 @@ class RISE(Method):
         check(self.masks >= 2, f"{self.name}: masks must be at least 2, not {self.masks}")
         # A single cell would show all of the picture or nothing of it.
         check(self.cells >= 2, f"{self.name}: cells must be at least 2, not {self.cells}")
+        check(0 < self.keep < 1, f"{self.name}: keep must be between 0 and 1, not {self.keep}")
         check(
             self.tolerance >= 0, f"{self.name}: tolerance must be at least 0, not {self.tolerance}"
         )
