@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="families or networks; all families by default")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file of JSON lines")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
-    parser.add_argument("--seconds", type=int, default=180, help="CPU time for one family, at most")
+    parser.add_argument("--seconds", type=int, default=400, help="CPU time for one family, at most")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     known = families()

@@ -22,7 +22,14 @@ RESULTS = Path(__file__).parents[1] / "results" / "networks.jsonl"
 Row = dict[str, Any]
 
 
-def sweep(families: Iterable[str], file: Path = RESULTS, seconds: int = 180) -> None:
+class OutOfTime(BaseException):
+    """Raised when a family takes too long.
+
+    Not an Exception, so that no `except Exception` on the way swallows it.
+    """
+
+
+def sweep(families: Iterable[str], file: Path = RESULTS, seconds: int = 400) -> None:
     """Measure the families that the file has no line of, each for so many seconds at most."""
     known = {row["family"] for row in read(file)}
     for family in families:
@@ -33,14 +40,14 @@ def sweep(families: Iterable[str], file: Path = RESULTS, seconds: int = 180) -> 
             print(told(row), flush=True)
 
 
-def measured(family: str, choose: Callable[[], Subject], seconds: int = 180) -> Row:
+def measured(family: str, choose: Callable[[], Subject], seconds: int = 400) -> Row:
     """The line of one network."""
     started = time.process_time()
     row: Row = {"family": family}
     try:
         with _at_most(seconds):
             row |= checked(choose())
-    except (LookupError, TimeoutError) as error:
+    except (LookupError, OutOfTime) as error:
         row["not run"] = str(error)
     return row | {"seconds": round(time.process_time() - started, 1)}
 
@@ -69,8 +76,6 @@ def checked(subject: Subject) -> Row:
                 found["open"] = True
         except SeewhyError as refusal:
             found = {"refused": str(refusal)}
-        except TimeoutError:
-            raise
         except Exception as error:  # what the sweep is there to find
             traceback.print_exc()
             found = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
@@ -122,10 +127,10 @@ def read(file: Path = RESULTS) -> list[Row]:
 
 @contextmanager
 def _at_most(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in the main thread once the process has used so many seconds of CPU."""
+    """Raise OutOfTime in the main thread once the process has used so many seconds of CPU."""
 
     def stop(*_: Any) -> None:
-        raise TimeoutError(f"it took more than {seconds} seconds of one core")
+        raise OutOfTime(f"it took more than {seconds} seconds of one core")
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)
