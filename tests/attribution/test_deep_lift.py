@@ -123,7 +123,15 @@ ARCHITECTURES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+# Pools, concatenation, attention; tests/differential has families of timm.
+QUICK = ("squeezenet", "googlenet", "swin_tiny")
+
+ALL = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in ARCHITECTURES
+]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_the_contributions_add_up_to_the_rise(name: str):
     make, side = ARCHITECTURES[name]
     x = pictures(1, side)

@@ -590,7 +590,7 @@ def test_maps_move_to_the_photograph_that_is_asked_about():
     model = seewhy.open_model(
         "torchvision/squeezenet1_1", f"{REAL}/models/squeezenet1_1_imagenet_fp16.safetensors"
     )
-    pairs = class_switch.drawn(model, find_pictures(f"{REAL}/images/imagenet"), count=8)
+    pairs = class_switch.drawn(model, find_pictures(f"{REAL}/images/imagenet"), count=4)
     rows = [class_switch.measured(model, pairs, method) for method in class_switch.METHODS]
     named = {row.method: float(row.named.mean()) for row in rows}
     moves = {row.method: float(row.moves.mean()) for row in rows}
