@@ -116,12 +116,11 @@ class Linear(Operation):
         assert self.scale is not None and self.shift is not None
         return self.y * self.over_channels(self.scale) + self.over_channels(self.shift)
 
-    @property
-    def total(self) -> Tensor:
-        """What relevance is shared out in proportion to: `z`, without a bias that is ignored."""
+    def total(self, z: Tensor) -> Tensor:
+        """Return what relevance is proportional to: `z`, without a bias that is ignored."""
         if not self.ignores_bias or self._bias is None:
-            return self.z
-        return self.z - self.over_channels(self._bias)
+            return z
+        return z - self.over_channels(self._bias)
 
     @property
     def weight(self) -> Tensor:

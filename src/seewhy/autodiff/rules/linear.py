@@ -37,7 +37,8 @@ def epsilon(epsilon: float = STABILISER) -> Rule:
     """Distribute relevance in proportion to contributions; epsilon damps small outputs."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        s = op.z * cotangent / stabilised(op.total, epsilon)
+        z = op.z
+        s = z * cotangent / stabilised(op.total(z), epsilon)
         op.credit(op.bias, s)
         return op.transposed(s)
 
@@ -61,7 +62,7 @@ def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
         if not bool(down.any()):  # a rectifier follows
             return transposed(up)
         # W + gamma W- = (2 + gamma) W - (W + gamma W+), and likewise for the outputs.
-        down = down / stabilised((2 + gamma) * op.total - boosted, stabiliser)
+        down = down / stabilised((2 + gamma) * op.total(z) - boosted, stabiliser)
         op.credit(_boosted(bias, gamma, -1), down)
         return transposed(up - down) + (2 + gamma) * op.transposed(down)
 
@@ -69,7 +70,8 @@ def gamma(gamma: float = 0.25, stabiliser: float = STABILISER) -> Rule:
 
 
 def _gamma_of_any_input(op: Linear, cotangent: Tensor, gamma: float, stabiliser: float) -> Tensor:
-    z, total, bias = op.z, op.total, op.bias
+    z, bias = op.z, op.bias
+    total = op.total(z)
     positive, share_positive = positive_part(op)
     negative = total - _with_bias(op, positive, bias)
     with_bias = _with_bias(op, positive, _clamped(bias, 1))
@@ -89,10 +91,11 @@ def z_plus(stabiliser: float = STABILISER) -> Rule:
     """Distribute relevance in proportion to positive contributions, or to all if none is."""
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        total, above = op.total, _clamped(op.bias, 1)
+        z, above = op.z, _clamped(op.bias, 1)
+        total = op.total(z)
         positive, share = positive_part(op)
         positive = _with_bias(op, positive, above)
-        relevance = op.z * cotangent
+        relevance = z * cotangent
         s = relevance / (positive + stabiliser)
         if bool(torch.where(total < 0, cotangent, 0).any()):  # above 0, there is a positive one
             none = is_none(positive, total)
@@ -115,10 +118,11 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, stabiliser: float = STABIL
     """
 
     def rule(op: Linear, cotangent: Tensor) -> Tensor:
-        total, above, below = op.total, _clamped(op.bias, 1), _clamped(op.bias, -1)
+        z, above, below = op.z, _clamped(op.bias, 1), _clamped(op.bias, -1)
+        total = op.total(z)
         positive, negative, share = _parts(op, above, below)
         no_positive, no_negative = is_none(positive, total), is_none(negative, total)
-        relevance = op.z * cotangent
+        relevance = z * cotangent
         a = torch.where(no_positive, 0, torch.where(no_negative, alpha - beta, alpha))
         b = torch.where(no_negative, 0, torch.where(no_positive, beta - alpha, beta))
         up = a * relevance / stabilised(positive, stabiliser)
@@ -174,8 +178,9 @@ def _between(ends: Callable[[Linear], tuple[Tensor, Tensor]], stabiliser: float)
         low, high = ends(op)
         at_low, share_low = op.with_weights(weight.clamp(min=0), input=low)
         at_high, share_high = op.with_weights(weight.clamp(max=0), input=high)
-        z = _with_bias(op, op.total, op.bias, sign=-1) - at_low - at_high
-        s = op.z * cotangent / stabilised(z, stabiliser)
+        z = op.z
+        total = _with_bias(op, op.total(z), op.bias, sign=-1) - at_low - at_high
+        s = z * cotangent / stabilised(total, stabiliser)
         relevance = x * op.transposed(s) - low * share_low(s) - high * share_high(s)
         return _as_cotangent(op, relevance)
 
@@ -210,8 +215,9 @@ def _of_inputs(op: Linear, cotangent: Tensor) -> Tensor:
     """Return the cotangent, 0 where a bias that is ignored is all there is: it keeps its share."""
     if not op.ignores_bias:
         return cotangent
-    none = is_none(op.total, op.z)
-    op.ledger.credit(torch.where(none, op.z * cotangent, 0))
+    z = op.z
+    none = is_none(op.total(z), z)
+    op.ledger.credit(torch.where(none, z * cotangent, 0))
     return torch.where(none, 0, cotangent)
 
 
@@ -231,7 +237,7 @@ def positive_part(op: Linear, sign: int = 1) -> tuple[Tensor, Callable[[Tensor],
         )
     # |w| |x| = (w x)+ - (w x)-, and w x is their sum.
     absolute, transposed_absolute = op.with_weights(weight.abs(), input=x.abs())
-    contributions = sign * _with_bias(op, op.total, op.bias, sign=-1)
+    contributions = sign * _with_bias(op, op.total(op.z), op.bias, sign=-1)
 
     def share(s: Tensor) -> Tensor:
         return (sign * op.transposed(s) + x.sign() * transposed_absolute(s)) / 2
@@ -255,7 +261,7 @@ def _parts(
         return positive, negative, lambda up, down: share_positive(up) - share_opposite(down)
     return (
         positive,
-        op.total - positive,
+        op.total(op.z) - positive,
         lambda up, down: share_positive(up - down) + op.transposed(down),
     )
 
