@@ -1,6 +1,6 @@
 """Conclusions about one picture, drawn only from what was measured on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -86,10 +86,9 @@ def _shortfall(explanations: Sequence[Explanation], index: int) -> str:
     }
     if not missing:
         return ""
-    listed = ", ".join(f"{name} ({percent(share)})" for name, share in missing.items())
     return (
         "The values of these maps should add up to the score but do not; use them only as a "
-        f"ranking. Missing: {listed}."
+        f"ranking. Missing: {_listed(missing)}."
     )
 
 
@@ -101,8 +100,11 @@ def _kept_by_constants(explanations: Sequence[Explanation], index: int) -> str:
     }
     if not kept:
         return ""
-    listed = ", ".join(f"{name} ({percent(share)})" for name, share in kept.items())
     return (
         "Biases keep most of the score that these methods share out, so that the maps explain "
-        f"little of it: {listed}."
+        f"little of it: {_listed(kept)}."
     )
+
+
+def _listed(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} ({percent(share)})" for name, share in shares.items())

@@ -120,14 +120,14 @@ def chosen_from(output: Any, choice: Choice) -> Any:
         return output[choice]
     if isinstance(choice, str) and getattr(output, choice, None) is not None:
         return getattr(output, choice)
-    raise Unknown("output", choice, _parts(output), hint=described(output))
+    raise Unknown("output", choice, _parts(output), hint=f"the network returns {described(output)}")
 
 
 def described(output: Any) -> str:
     """Say in a few words what a network returns."""
     parts = _parts(output)
     kind = type(output).__name__
-    return f"the network returns a {kind}" + (f" with {', '.join(parts)}" if parts else "")
+    return f"a {kind}" + (f" with {', '.join(parts)}" if parts else "")
 
 
 def map_of(output: Any, count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Why a network fails on a picture, in one line, for the causes that users meet."""
 
 import inspect
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -40,16 +41,16 @@ def why_it_fails(net: nn.Module, shape: tuple[int, ...], error: Exception) -> st
 
 def _missing_inputs(net: nn.Module) -> list[str]:
     """The arguments without a default that the network is not given."""
-    network, inputs, named = net, (), []
+    network, inputs, picture = net, (), None
     if isinstance(net, Adapter):
-        network, inputs, named = net.network, net.inputs, [net.picture]
+        network, inputs, picture = net.network, net.inputs, net.picture
     try:
         parameters = list(inspect.signature(network.forward).parameters.values())
     except (TypeError, ValueError):
         return []
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [p.name for p in parameters if p.kind not in several and p.default is p.empty]
-    given = [*inputs, *named] if isinstance(inputs, dict) else named
-    count = 0 if isinstance(inputs, dict) else len(inputs)
-    after = needed if any(named) else needed[1:]
-    return [name for name in after[count:] if name not in given]
+    others = [name for name in needed if name != picture] if picture else needed[1:]
+    if isinstance(inputs, Mapping):
+        return [name for name in others if name not in inputs]
+    return others[len(inputs) :]

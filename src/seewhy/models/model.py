@@ -33,6 +33,7 @@ from seewhy.support.batch_norm import keep_layout
 
 _UNWATCHED = nullcontext()
 
+GIVEN = "given"
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -103,8 +104,8 @@ class Model:
         self.name = name or type(network).__name__
         carried = recorded_in(network)
         given = as_record(preparation) if preparation is not None else Record()
-        mean, std, source = _normalisation(mean, std, given, carried)
-        self.assumed = _assumed(source, carried)
+        mean, std, self.normalised_as = _normalisation(mean, std, given, carried)
+        self.assumed = _assumed(self.normalised_as, carried)
         channels = len(mean) if _is_listed(mean) else None  # type: ignore[arg-type]
         self.preparation = given.preparation or _preparation(size, resize, channels, carried)
         channels = self.preparation.channels
@@ -309,23 +310,25 @@ def _unwrapped(net: nn.Module) -> nn.Module:
     return net.module if isinstance(net, parallel) else net
 
 
-def _normalisation(mean: Any, std: Any, given: Record, carried: Record) -> tuple[Any, Any, str]:
-    """Return mean and std, and where they come from, empty if they were given."""
+def _normalisation(
+    mean: Any, std: Any, given: Record, carried: Record
+) -> tuple[Any, Any, str | None]:
+    """Return mean and std, and where they come from; None if nothing is known about them."""
     if mean is not None or std is not None:
-        return mean, std, ""
+        return mean, std, GIVEN
     if given.preparation is not None:  # a Preparation says nothing about normalisation
-        return given.mean, given.std, "" if given.mean is not None else "nothing"
-    return carried.mean, carried.std, carried.source if carried.mean is not None else "nothing"
+        return given.mean, given.std, None if given.mean is None else GIVEN
+    return carried.mean, carried.std, None if carried.mean is None else carried.source
 
 
-def _assumed(source: str, carried: Record) -> tuple[str, ...]:
-    if source == "nothing":
+def _assumed(normalised_as: str | None, carried: Record) -> tuple[str, ...]:
+    if normalised_as is None:
         hint = ", preparation=processor" if "transformers" in carried.source else ""
         return (
             "nothing is known about the normalisation of pixels, so the network gets them in "
             f"[0, 1]; give seewhy.Model mean and std{hint} (mean=0, std=1 if that is right)",
         )
-    return (f"pixels are normalised as in {source}",) if source else ()
+    return () if normalised_as == GIVEN else (f"pixels are normalised as in {normalised_as}",)
 
 
 def _preparation(

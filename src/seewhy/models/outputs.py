@@ -94,6 +94,7 @@ def _no_logits(output: Any, logits: Any, batch: int) -> str:
     got = tuple(logits.shape) if isinstance(logits, Tensor) else described(output)
     pictures = "1 picture" if batch == 1 else f"{batch} pictures"
     return (
-        f"expected class logits of shape [batch, classes] for {pictures}, got {got}; choose "
-        "another output with seewhy.Model(net, output=...): a key, an index, or a function"
+        f"expected class logits of shape [batch, classes] for {pictures}, but the network returned "
+        f"{got}; choose another output with seewhy.Model(net, output=...): a key, an index, or a "
+        "function"
     )

@@ -86,21 +86,35 @@ def detection_score(
         score = seewhy.detection_score(detect, detection["boxes"][0], int(detection["labels"][0]))
         seewhy.explain(seewhy.black_box(score), pixels, "rise")
     """
+    similarity = similarity_to(box, class_scores)
+
+    def score(pixels: Tensor) -> Float[Tensor, " k"]:
+        return similarity(detect(pixels), len(pixels))
+
+    score.__name__ = getattr(detect, "__name__", type(detect).__name__)
+    return score
+
+
+def similarity_to(
+    box: Numbers, class_scores: SupportsIndex | Numbers
+) -> Callable[[Sequence[Mapping[str, Any]], int], Float[Tensor, " k"]]:
+    """Return the score of `detection_score` as a function of the detections in `k` pictures.
+
+    It is differentiable in the boxes, probabilities and scores.
+    """
     target_box = torch.as_tensor(box, dtype=torch.float32).detach().cpu()
     if target_box.shape != (4,) or not bool((target_box[2:] > target_box[:2]).all()):
         raise SeewhyError(f"the box must be (left, top, right, bottom), not {target_box.tolist()}")
     target_class = _class_or_numbers(class_scores)
 
-    def score(pixels: Tensor) -> Float[Tensor, " k"]:
-        detections = detect(pixels)
-        if len(detections) != len(pixels):
+    def similarity(detections: Sequence[Mapping[str, Any]], count: int) -> Float[Tensor, " k"]:
+        if len(detections) != count:
             raise SeewhyError(
-                f"the detector returned {len(detections)} results for {len(pixels)} pictures"
+                f"the detector returned {len(detections)} results for {count} pictures"
             )
         return torch.stack([_best(detected, target_box, target_class) for detected in detections])
 
-    score.__name__ = getattr(detect, "__name__", type(detect).__name__)
-    return score
+    return similarity
 
 
 class _BlackBox(nn.Module):

@@ -8,15 +8,14 @@ The score is that of D-RISE (see `black_box.detection_score`). It is differentia
 detector is, so that gradient methods apply, too.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
-import torch
 from torch import Tensor, nn
 
 from seewhy.models.adapter import Adapter
 from seewhy.models.model import Model
-from seewhy.sources.black_box import Numbers, detection_score
+from seewhy.sources.black_box import Numbers, similarity_to
 
 
 def detector(
@@ -40,9 +39,8 @@ def detector(
     Boxes that are dropped as duplicates have no gradient; the best box that remains has.
     Raises SeewhyError for a box or class that is none.
     """
-    score = detection_score(_Listed(net), box, class_scores)
     return Model(
-        _Scored(net, score),
+        _Scored(net, similarity_to(box, class_scores)),
         mean=mean if mean is not None else 0.0,
         std=std,
         size=size,
@@ -52,22 +50,13 @@ def detector(
     )
 
 
-class _Listed:
-    """The detector as a function of a batch."""
-
-    def __init__(self, net: nn.Module):
-        self.net = net
-
-    def __call__(self, pixels: Tensor) -> Sequence[Mapping[str, Any]]:
-        return self.net(list(pixels))
-
-
 class _Scored(Adapter):
-    """The detector, with a score for each picture."""
+    """The detector, run on a list of pictures, with a score for each."""
 
-    def __init__(self, net: nn.Module, score: Any):
+    def __init__(self, net: nn.Module, similarity: Callable[..., Tensor]):
         super().__init__(net)
-        self.score = score
+        self.similarity = similarity
 
     def forward(self, normal: Tensor) -> Tensor:
-        return torch.as_tensor(self.score(normal)).to(normal)[:, None]
+        scores = self.similarity(self.network(list(normal)), len(normal))
+        return scores.to(normal)[:, None]

@@ -51,7 +51,8 @@ _TERMS: dict[str, tuple[int | str, ...]] = {
 
 
 def _by_call(input: Tensor) -> Tensor:
-    raise NotImplementedError("computed by the call that was recorded")
+    """Never called: each `Call` computes the function itself, with its other arguments."""
+    raise AssertionError("an affine function is computed by its own call")
 
 
 _AFFINE = Function(_by_call, always("affine"))

@@ -38,7 +38,7 @@ def _preprocessing(model: Model) -> Check:
     name = "preprocessing"
     size = model.preparation.size
     sized = f"pictures of {size[0]} x {size[1]}" if size else "pictures of any size"
-    if model.assumed and "nothing is known" in model.assumed[0]:
+    if model.normalised_as is None:
         return not_applicable(TOPIC, name, "", f"{sized}; {model.assumed[0]}")
     means, stds = (
         ", ".join(f"{value:.3g}" for value in values.flatten().tolist())
