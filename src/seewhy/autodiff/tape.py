@@ -60,7 +60,8 @@ class Tape(TorchFunctionMode):
     - `seen`, `without_rule`: number of recorded calls per kind, and of calls to functions for which
       no rule is known, by name.
     - `log`: maps some kinds to lists, to which their operations and graph edges are appended.
-    - `decisions`: what the picture decided without a gradient, for rules that compare two passes.
+    - `decisions`: what the picture decided without a gradient; noted only if `compares`, for rules
+      that compare two passes.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Tape(TorchFunctionMode):
         layers: Mapping[int, str] | None = None,
         log: Mapping[str, list[Logged]] | None = None,
         reads_input: Collection[str] = (),
+        compares: bool = False,
     ):
         super().__init__()
         self.kinds = frozenset(kinds)
         self.seen: Counter[str] = Counter()
         self.without_rule: Counter[str] = Counter()
         self.decisions = Decisions()
+        self._compares = compares
         self.rules: Rules = GRADIENT
         self.ledger = Ledger()
         self._log = log or {}
@@ -129,7 +132,7 @@ class Tape(TorchFunctionMode):
             name = without_rule(func, args, kwargs)
             if name:
                 self.without_rule[name] += 1
-        if self.kinds & _RULED:
+        if self._compares:
             self.decisions.see(func, args, kwargs, result, known)
         if "linear" in self.kinds and isinstance(result, Tensor | tuple | list):
             _count_uses(args)

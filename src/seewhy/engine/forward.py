@@ -148,6 +148,7 @@ class Forward:
             {id(parameter): name.rpartition(".")[0] for name, parameter in named},
             {"softmax": self.softmaxes} if logged else {},
             {kind for r in requests if r.rules is not None for kind in r.rules.reads_input},
+            compares=any(r.rules is not None and r.rules.compares for r in requests),
         )
 
     def _hook(self, layer: str) -> OutputHook:

@@ -100,7 +100,7 @@ def differences(
     log: dict[str, list[Logged]] = {kind: [] for kind in rules.by_kind}
     pixels = start.detach().to(forward.pixels).requires_grad_()
     places = set() if at == INPUT else {forward.places[at]}
-    tape = Tape(log, pixels, log=log, reads_input=rules.reads_input)
+    tape = Tape(log, pixels, log=log, reads_input=rules.reads_input, compares=rules.compares)
     outputs = recording.run(pixels, tape, places=places)
     if any(tape.seen[kind] != forward.tape.seen[kind] for kind in log):
         raise NotApplicable(OTHER_OPERATIONS)

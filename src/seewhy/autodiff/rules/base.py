@@ -16,11 +16,13 @@ class Rules:
     """A named rule set: `by_kind` maps a kind of operation to its rule.
 
     `reads_input`: kinds whose rule needs the input, although the plain backward pass does not.
+    `compares`: whether the rules compare two forward passes.
     """
 
     name: str
     by_kind: Mapping[str, Rule] = field(default_factory=dict)
     reads_input: frozenset[str] = frozenset()
+    compares: bool = False
 
     def for_kind(self, kind: str) -> Rule:
         """Return the rule for operations of this kind; by default the gradient."""
