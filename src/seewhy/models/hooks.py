@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from seewhy.models.exclusion import restoring
+
 OutputHook = Callable[[Tensor, int], Tensor | None]
 
 
@@ -39,16 +41,12 @@ def hooked(
         return call
 
     modules = dict(net.named_modules())
-    handles = []
-    try:
+    with restoring() as undo:
         for name, hook in hooks.items():
-            handles.append(
-                modules[name].register_forward_hook(forward_hook(name, hook), prepend=before_others)
-            )
+            called = forward_hook(name, hook)
+            handle = modules[name].register_forward_hook(called, prepend=before_others)
+            undo.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -1,15 +1,13 @@
 """Use a network in evaluation mode and restore its state exactly afterwards."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
-from threading import RLock
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-_locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # type: ignore[type-arg]
+from seewhy.models.exclusion import exclusion, restoring
 
 
 @contextmanager
@@ -19,26 +17,39 @@ def borrowed(net: nn.Module) -> Iterator[None]:
     The caller's `no_grad`, `inference_mode` and `autocast` have no effect inside. Parameters are
     frozen so that autograd keeps only what gradients of the input need; layers that do not depend
     on the input then record no graph. Buffers that the forward pass modifies are restored. Only one
-    thread at a time can enter; the same thread may enter again.
+    thread at a time can use a module or weight, whichever networks it belongs to; the same thread
+    may enter again.
     """
-    with ExitStack() as undo:
-        undo.enter_context(_locks.setdefault(net, RLock()))
-        for module in net.modules():
+    modules = list(net.modules())
+    parameters = _unique(m._parameters for m in modules)
+    buffers = _unique(m._buffers for m in modules)
+    # `modules` keeps the parts alive, so that no other object gets their identities.
+    with exclusion.of([*modules, *parameters, *buffers]), restoring() as undo:
+        for module in modules:
             undo.callback(setattr, module, "training", module.training)
-            undo.callback(_buffers_kept(module))
-        for parameter in net.parameters():
+            if module._buffers:
+                undo.callback(_buffers_kept(module))
+        for parameter in parameters:
             if parameter.requires_grad and parameter.is_leaf:
                 undo.callback(parameter.requires_grad_, True)
         # Not net.eval(): a network may override train() with side effects.
-        for module in net.modules():
+        for module in modules:
             module.training = False
-        for parameter in net.parameters():
+        for parameter in parameters:
             if parameter.is_leaf:
                 parameter.requires_grad_(False)
-        undo.enter_context(torch.inference_mode(False))
-        undo.enter_context(torch.enable_grad())
-        undo.enter_context(torch.autocast(device_of(net).type, enabled=False))
-        yield
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device_of(net).type, enabled=False),
+        ):
+            yield
+
+
+def _unique(tables: Iterable[Mapping[str, Tensor | None]]) -> list[Tensor]:
+    """Return the tensors of some tables, each once."""
+    tensors = (tensor for table in tables for tensor in table.values() if tensor is not None)
+    return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 def device_of(net: nn.Module) -> torch.device:
