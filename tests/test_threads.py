@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,12 +44,16 @@ def explained(model: seewhy.Model, pixels: torch.Tensor, method: str) -> torch.T
     return seewhy.explain(model, pixels, method, 1, **options).attribution
 
 
-def test_networks_that_share_modules(unchanged: Callable):
+@pytest.mark.parametrize(
+    "rounds", [1, pytest.param(20, marks=pytest.mark.full)], ids=["once", "many times"]
+)
+def test_networks_that_share_modules(rounds: int, unchanged: Callable):
     first, second = heads()
     models = [seewhy.Model(net, mean=0.5, std=0.25) for net in (first, second)]
     pixels = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(3))
-    work = [(model, method) for method in METHODS for model in models] * 2
-    alone = [explained(model, pixels, method) for model, method in work]
+    work = [(model, method) for method in METHODS for model in models] * rounds
+    alone = [explained(model, pixels, method) for model, method in work[: 2 * len(METHODS)]]
+    alone *= rounds
     with unchanged(first), unchanged(second), ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda job: explained(job[0], pixels, job[1]), work))
     for one, other in zip(alone, together, strict=True):
@@ -184,11 +189,11 @@ def global_state() -> dict[str, object]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "threads": torch.get_num_threads(),
         "torch": torch.get_rng_state().tolist(),
-        "numpy": str(np.random.get_state()),
+        "numpy": str(np.random.get_state()),  # noqa: NPY002
         "filters": list(warnings.filters),
         "signals": {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)},
         "environment": dict(os.environ),
-        "folder": os.getcwd(),
+        "folder": Path.cwd(),
     }
 
 

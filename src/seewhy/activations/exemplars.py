@@ -45,6 +45,10 @@ class Exemplars:
         """Return the number of pictures per channel."""
         return len(self.activity)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: with the pictures instead of the function that reads them."""
+        return vars(self.stored())
+
     def stored(self) -> "Exemplars":
         """Return a copy that contains its pictures instead of reading them again."""
         if isinstance(self.look, Kept):

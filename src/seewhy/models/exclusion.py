@@ -2,13 +2,17 @@
 
 A process that is forked while another thread uses a network inherits that network as the thread
 left it, but not the thread. There, what the thread would have restored is restored at once, and
-nothing is waited for.
+nothing is waited for. A process forked after a network has run computes with one thread, as the
+workers of a DataLoader do: the threads of GNU OpenMP do not survive a fork, and a parallel
+operation would wait for them forever.
 """
 
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+
+import torch
 
 from seewhy.errors import SeewhyError
 
@@ -26,6 +30,7 @@ class Exclusion:
         self._changed = threading.Condition(threading.Lock())
         self._uses: list[tuple[int, frozenset[int]]] = []  # thread and parts
         self._wanted: dict[int, frozenset[int]] = {}  # waiting thread -> parts
+        self.was_used = False
 
     @contextmanager
     def of(self, parts: Sequence[object]) -> Iterator[None]:
@@ -47,6 +52,7 @@ class Exclusion:
             finally:
                 self._wanted.pop(use[0], None)
             self._uses.append(use)
+            self.was_used = True
         try:
             yield
         finally:
@@ -101,6 +107,8 @@ restoring = Restoring()
 def _in_child() -> None:
     # The lock may be held, and networks be in use, by threads that do not exist here. The forking
     # thread goes on; what it uses, nobody else wants.
+    if exclusion.was_used:
+        torch.set_num_threads(1)
     exclusion.__init__()
     restoring.of_other_threads()
 
