@@ -1,8 +1,9 @@
 """Write files atomically: a file is either complete or not written."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seewhy.errors import SeewhyError
@@ -23,7 +24,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         )
     if path.is_dir():
         raise SeewhyError(f"cannot write {path}: it is a folder; name a file in it instead")
-    temporary = path.parent / f".seewhy-{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f".seewhy-{os.getpid()}-{secrets.token_hex(8)}.tmp"
     try:
         # Not made by `tempfile`, so that the file gets the permissions of the user's umask.
         temporary.touch(exist_ok=False)
@@ -35,7 +36,28 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             "check the folder's permissions and free space"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # The folder may have become read-only; that must not hide the error above.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of processes that were killed while they wrote into the folder."""
+    for temporary in folder.glob(".seewhy-*.tmp"):
+        process = temporary.name.split("-")[1]
+        if process.isdecimal() and not _is_running(int(process)):
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
