@@ -17,6 +17,11 @@ class NotApplicable(SeewhyError):
     """Raised when a method does not apply to this model; the message gives the reason."""
 
 
+class UserCodeError(SeewhyError):
+    """Raised when the user's own code raises an exception: a network, a scorer, an edit, a function
+    that makes a model. The message names the line; `__cause__` is the exception."""
+
+
 class TooLarge(SeewhyError):
     """Raised when the model runs out of memory on a single picture."""
 

@@ -30,6 +30,7 @@ from seewhy.models.outputs import OUTPUTS, RAW, kind_of, logits_of
 from seewhy.models.records import Record, as_record, recorded_in
 from seewhy.models.session import borrowed, device_of
 from seewhy.support.batch_norm import keep_layout
+from seewhy.support.user_code import Raised, is_reported
 
 _UNWATCHED = nullcontext()
 
@@ -197,14 +198,16 @@ class Model:
         return logits_of(before[1] if before else output, count)
 
     def _ran(self, net: nn.Module, normal: Tensor) -> Any:
-        """What the network puts out; why it fails, in one line, where the cause is known."""
+        """What the network puts out; why it fails, in one line, if that is not our fault."""
         try:
             return net(normal)
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = why_it_fails(net, tuple(normal.shape), error)
-            if reason is None:
+        except Raised as error:
+            if is_reported(error):
                 raise
-            raise SeewhyError(f"{self.name} {reason}") from error
+            theirs = why_it_fails(self.name, net, normal, error)
+            if theirs is None:
+                raise
+            raise theirs from error
 
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
@@ -222,7 +225,7 @@ class Model:
     def _run_in(self, pixels: Tensor, form: torch.memory_format) -> tuple[Tensor, str | None]:
         """Return the logits in a memory format, and the softmax or sigmoid that comes after."""
         with LastFunction() as last:
-            output = self.net(self._normalised(pixels, form))
+            output = self._ran(self.net, self._normalised(pixels, form))
         before = last.before(output) if self._outputs in (None, "logits", "multi-label") else None
         ends_in, output = before or (None, output)
         logits = logits_of(output, len(pixels))
