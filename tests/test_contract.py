@@ -478,7 +478,7 @@ def test_a_network_that_fails_is_told_as_it_fails():
         def forward(self, x):
             raise ZeroDivisionError("in the network")
 
-    with pytest.raises(UserCodeError, match="Broken raised .* in the network in forward"):
+    with pytest.raises(UserCodeError, match=r"Broken raised .* in the network in forward"):
         seewhy.compare(Broken(), torch.rand(1, 3, 8, 8), ["gradient", "rise"])
 
 

@@ -22,7 +22,8 @@ _STANDARD = sysconfig.get_path("stdlib")
 _INSTALLED = ("site-packages", "dist-packages")
 # These only pass a call on: torch, the checks of shapes in tests, and the adapter of networks.
 _PLUMBING = (
-    *(str(Path(package.__file__).parent) for package in (torch, jaxtyping)),
+    *torch.__path__,
+    *jaxtyping.__path__,
     str(Path(_OURS, "models", "adapter.py")),
     "<",  # code without a file, as of importlib
 )
