@@ -111,7 +111,7 @@ def test_an_error_of_this_package_is_not_the_networks():
     model = seewhy.Model(Failing(lambda x: None), mean=0.0, std=1.0)
     requests = [Request(rules=Rules("broken", {"relu": F.relu}))]
     with (
-        pytest.raises(TypeError),  # not a rule
+        pytest.raises(RuntimeError, match="ambiguous"),  # not a rule
         recorded(model, PIXELS, requests, None, Settings()) as recording,
     ):
         recording.gradient(rules=requests[0].rules)

@@ -35,6 +35,7 @@ from seewhy.support.user_code import Raised, is_reported
 _UNWATCHED = nullcontext()
 
 GIVEN = "given"
+MOST_CLASSES = 1_000_000  # so that an index that is far too large is refused
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -379,6 +380,8 @@ def _class_names(classes: Any) -> list[str]:
             by_index = {int(index): str(name) for index, name in classes.items()}
         except (TypeError, ValueError):
             raise SeewhyError("classes must map each index to a name") from None
+        if max(by_index, default=0) >= MOST_CLASSES:
+            raise SeewhyError(f"classes must have indices below {MOST_CLASSES}")
         if min(by_index, default=0) < 0:
             raise SeewhyError(f"classes must not have negative indices, got {min(by_index)}")
         return [by_index.get(i, f"class {i}") for i in range(max(by_index, default=-1) + 1)]

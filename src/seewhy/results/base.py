@@ -66,7 +66,7 @@ class Result:
         writers: dict[str, Callable[[], bytes]] = {
             suffix: lambda suffix=suffix: self._image(suffix, options) for suffix in IMAGES
         }
-        writers[".html"] = lambda: self._page(options).encode()
+        writers[".html"] = lambda: _utf8(self._page(options))
         writers[".json"] = lambda: _json(self.to_dict(**options))
         for suffix, encode in ENCODERS.items():
             writers[suffix] = lambda encode=encode: encode(*_packed(self))
@@ -143,4 +143,9 @@ def _packed(result: Result) -> tuple[dict[str, Any], str]:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+    return _utf8(json.dumps(values, allow_nan=False, ensure_ascii=False))
+
+
+def _utf8(text: str) -> bytes:
+    r"""Encode as UTF-8; a lone surrogate, as in some file names, becomes \udXXX, as JSON has it."""
+    return text.encode(errors="backslashreplace")
