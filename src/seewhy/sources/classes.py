@@ -4,8 +4,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from reprlib import repr as short_repr
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from seewhy.errors import SeewhyError
