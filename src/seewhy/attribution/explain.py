@@ -280,6 +280,7 @@ def _explained(
                 start = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
+                    _refuse_nothing_finite(method, attribution, batch)
                     if recording.cost.backwards:
                         _refuse_unreadable(attribution, model, batch)
                 except Exception as error:
@@ -322,6 +323,17 @@ def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> 
         reason = why_unreadable(model, batch.pixels)
         if reason:
             raise NotApplicable(reason)
+
+
+def _refuse_nothing_finite(method: Method, attribution: Attribution, batch: Batch) -> None:
+    """Raise SeewhyError if a picture's map holds no number at all, only NaN and infinities."""
+    nothing = ~attribution.heatmap.isfinite().flatten(1).any(1)
+    if bool(nothing.any()):
+        source = batch.pictures[int(nothing.nonzero()[0])].source
+        raise SeewhyError(
+            f"{method.name} gives NaN or infinity for every pixel of {source}; use less extreme "
+            "parameters, precision 'full', or a method that needs no gradient (occlusion, rise)"
+        )
 
 
 def _explained_error(error: Exception, model: Model, batch: Batch) -> Exception:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
@@ -93,13 +93,7 @@ class Model:
                 "kind of outputs", outputs, OUTPUTS, hint=f"there are {', '.join(OUTPUTS)}"
             )
         network = _unwrapped(net)
-        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
-            raise SeewhyError("the network has lazy layers; run it once on a picture first")
-        if any(p.is_inference() for p in network.parameters()):
-            raise SeewhyError(
-                "the network was created inside torch.inference_mode(), so it has no gradients; "
-                "create or load it outside"
-            )
+        _require_values(network)
         dense = outputs == "segmentation"
         embeds = outputs == "features"
         self.net = adapted(network, inputs, picture, output, dense=dense, named=embeds)
@@ -305,6 +299,23 @@ class Model:
         size = "x".join(map(str, self.preparation.size)) if self.preparation.size else "any size"
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"Model({self.name}, {size}{classes}, {self.device})"
+
+
+def _require_values(network: nn.Module) -> None:
+    """Raise SeewhyError if parameters or buffers have no values, or cannot have gradients."""
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        raise SeewhyError("the network has lazy layers; run it once on a picture first")
+    if any(tensor.is_meta for tensor in tensors):
+        raise SeewhyError(
+            "the network has parameters without values (on the device meta); create it on another "
+            "device, and load its weights"
+        )
+    if any(p.is_inference() for p in network.parameters()):
+        raise SeewhyError(
+            "the network was created inside torch.inference_mode(), so it has no gradients; "
+            "create or load it outside"
+        )
 
 
 def _unwrapped(net: nn.Module) -> nn.Module:
