@@ -15,6 +15,7 @@ class SeewhyError(Exception):
     and what to do."""
 
     def __init__(self, message: str = ""):
+        message = " ".join(message.split("\n"))  # one line, also where a tensor is quoted
         omitted = len(message) - LONGEST
         if omitted > 0:
             message = f"{message[: LONGEST // 2]}[{omitted} characters]{message[-LONGEST // 2 :]}"

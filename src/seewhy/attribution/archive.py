@@ -83,9 +83,11 @@ def _explanation(
     provenance, cost = Provenance(**data["provenance"]), Cost(**data["cost"])
     values = {**data, **named, "provenance": provenance, "cost": cost}
     explanation = Explanation(**values, batch=batch)
-    maps, labels = len(explanation.heatmap), len(explanation.labels)
+    maps, labels, target = len(explanation.heatmap), len(explanation.labels), explanation.target
     if len(batch) != maps or labels not in (0, maps):
         raise ValueError(f"{len(batch)} pictures and {labels} labels for {maps} maps")
+    if not bool(((target >= -1) & (target < explanation.logits.shape[1])).all()):
+        raise ValueError("a target that is no class")
     return explanation
 
 

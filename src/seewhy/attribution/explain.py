@@ -117,14 +117,16 @@ def parse_methods(
     """
     if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
         return parse_methods([methods], layer)
-    if methods in ("all", "quick"):
+    if isinstance(methods, str) and methods in ("all", "quick"):
         in_sweeps = {name: method for name, method in REGISTRY.items() if method.in_sweeps}
         methods = sorted(n for n, m in in_sweeps.items() if methods == "all" or not m.costly)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
+    if not isinstance(methods, Sequence):
+        raise SeewhyError(f"methods must be names or a sequence of them, not {methods!r}")
     if not methods:
         raise SeewhyError(f"no methods named; write all, quick, or some of {', '.join(REGISTRY)}")
-    chosen = [as_method(m) for m in dict.fromkeys(methods)]
+    chosen = list(dict.fromkeys(as_method(m) for m in methods))
     return [as_method(m, layer=layer) if m.reads_layer else m for m in chosen]
 
 

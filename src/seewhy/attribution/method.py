@@ -121,6 +121,8 @@ def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Metho
         if method not in REGISTRY:
             raise Unknown("method", method, REGISTRY, hint=f"there are {', '.join(REGISTRY)}")
         method = REGISTRY[method]
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise SeewhyError(f"a method must be a name or a Method, not {short_repr(method)}")
     return _made(method, given)
 
 

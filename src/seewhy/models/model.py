@@ -36,6 +36,7 @@ _UNWATCHED = nullcontext()
 
 GIVEN = "given"
 MOST_CLASSES = 1_000_000  # so that an index that is far too large is refused
+LONGEST_INDEX = 18  # digits
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -88,6 +89,9 @@ class Model:
             )
         if preparation is not None and (size is not None or resize is not None):
             raise SeewhyError("give either size and resize, or preparation, not both")
+        for parameter, value in (("name", name), ("picture", picture), ("outputs", outputs)):
+            if value is not None and not isinstance(value, str):
+                raise SeewhyError(f"{parameter} must be a string, got {value!r}")
         if outputs is not None and outputs not in OUTPUTS:
             raise Unknown(
                 "kind of outputs", outputs, OUTPUTS, hint=f"there are {', '.join(OUTPUTS)}"
@@ -265,10 +269,11 @@ class Model:
             return _index_of(target, self.classes)
         if not isinstance(target, str | int | np.integer):
             raise SeewhyError(f"a class must be an index or a name, got {target!r}")
-        index = int(target)
+        too_long = isinstance(target, str) and len(target) > LONGEST_INDEX
+        index = count if too_long else int(target)
         if not 0 <= index < count:
             raise SeewhyError(
-                f"class {index} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
+                f"class {target} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
             )
         return index
 
