@@ -118,6 +118,10 @@ class Batch:
     pictures: tuple[Picture, ...]
     views: tuple[View, ...]
 
+    def __post_init__(self) -> None:
+        if not len(self.pixels) == len(self.pictures) == len(self.views):
+            raise ValueError("a batch needs one picture and one view for each input")
+
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
