@@ -7,14 +7,28 @@ exits with status 2; Python raises it like any other exception.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1_200  # characters of a message, which may quote what a user or a file has given
+
 
 class SeewhyError(Exception):
     """An error that the user can fix; the message says what was expected, what was given instead,
     and what to do."""
 
+    def __init__(self, message: str = ""):
+        message = " ".join(message.split("\n"))  # one line, also where a tensor is quoted
+        omitted = len(message) - LONGEST
+        if omitted > 0:
+            message = f"{message[: LONGEST // 2]}[{omitted} characters]{message[-LONGEST // 2 :]}"
+        super().__init__(message)
+
 
 class NotApplicable(SeewhyError):
     """Raised when a method does not apply to this model; the message gives the reason."""
+
+
+class UserCodeError(SeewhyError):
+    """Raised when the user's own code raises an exception: a network, a scorer, an edit, a function
+    that makes a model. The message names the line; `__cause__` is the exception."""
 
 
 class TooLarge(SeewhyError):

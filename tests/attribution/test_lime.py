@@ -260,7 +260,7 @@ def test_it_finds_the_object():
     [
         ({"samples": 3}, "at least 4, not 3"),
         ({"segments": 0}, "at least 1, not 0"),
-        ({"width": 0.0}, "width must be positive"),
+        ({"width": 0.0}, "width must be from"),
         ({"ridge": 0.0}, "ridge must be positive"),
         ({"baseline": "nothing"}, "baseline"),
         ({"score": "loss"}, "score"),

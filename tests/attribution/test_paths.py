@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, as_model
+from seewhy.attribution.methods.integrated_gradients import _gauss_legendre
 from seewhy.perturbation.baselines import BASELINES, baseline
 
 MEAN = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
@@ -177,3 +179,14 @@ def test_any_size_can_be_blurred(size: tuple[int, int]):
 def test_a_flat_picture_stays_as_it_is_when_blurred():
     x = torch.full((1, 3, 30, 20), 0.25)
     torch.testing.assert_close(baseline("blur", as_model(linear_network()), x), x)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 256, 257, 7500])
+def test_nodes_and_weights_integrate_polynomials_in_little_memory(steps: int):
+    nodes, weights = _gauss_legendre(steps)
+    assert len(nodes) == len(weights) == steps and nodes.min() > 0 and nodes.max() < 1
+    for power in range(min(2 * steps, 8)):
+        assert float((weights * nodes**power).sum()) == pytest.approx(1 / (power + 1), rel=1e-9)
+    if steps <= 256:
+        exact, _ = np.polynomial.legendre.leggauss(steps)
+        assert torch.equal(nodes, torch.from_numpy((exact + 1) / 2))

@@ -188,7 +188,7 @@ def test_seeds_make_other_maps_and_the_same_seed_the_same():
     ("wrong", "words"),
     [
         ({"masks": 1}, "at least 2, not 1"),
-        ({"cells": 1}, "at least 2, not 1"),
+        ({"cells": 1}, "from 2 to 1000, not 1"),
         ({"keep": 0.0}, "between 0 and 1"),
         ({"keep": 1.0}, "between 0 and 1"),
         ({"tolerance": -1.0}, "at least 0"),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import NETWORKS, Body, as_model
-from seewhy.errors import SeewhyError
+from seewhy.errors import SeewhyError, UserCodeError
 from seewhy.evaluation.checks.check import DIFFERS, NOT_APPLICABLE, OK, Check
 from seewhy.images import Preparation
 from seewhy.perturbation.windowed import Windowed
@@ -145,7 +145,7 @@ class OneAtATime(Body):
 def test_a_network_that_takes_one_picture_only():
     check = checked(seeded(OneAtATime))
     (row,) = [row for row in check.checks if row.topic == "batch"]
-    assert row.verdict == DIFFERS and row.reason == "failed with RuntimeError: one picture only"
+    assert row.verdict == DIFFERS and "RuntimeError: one picture only" in row.reason
     assert check["gradient and finite differences"].verdict == OK
 
 
@@ -530,7 +530,7 @@ def test_an_error_of_the_network_is_its_own():
         def decide(self, x: Tensor) -> Tensor:
             raise ZeroDivisionError("inside the network")
 
-    with pytest.raises(ZeroDivisionError, match="inside the network"):
+    with pytest.raises(UserCodeError, match="inside the network in decide"):
         checked(Broken())
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import seewhy
 from networks import CLASSES, NETWORKS, Body
-from seewhy.errors import SeewhyError, Unknown
+from seewhy.errors import SeewhyError, Unknown, UserCodeError
 from seewhy.images import Preparation
 
 
@@ -180,7 +180,7 @@ def test_an_error_of_the_network_is_its_own():
         def decide(self, x: Tensor) -> Tensor:
             raise ZeroDivisionError("inside the network")
 
-    with pytest.raises(ZeroDivisionError, match="inside the network"):
+    with pytest.raises(UserCodeError, match="inside the network in decide"):
         seewhy.Model(Broken())(torch.rand(1, 3, 24, 24))
 
 

@@ -20,6 +20,7 @@ from seewhy.attribution.drawing import as_panel
 from seewhy.attribution.explanation import Cost, Explanation, Panel, Provenance
 from seewhy.errors import SeewhyError
 from seewhy.images import Batch, Picture, View
+from seewhy.results.archive import other_data
 
 FORMAT = "seewhy-explanation-2"
 OPTIONAL = ("residual", "constants")
@@ -61,8 +62,10 @@ def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Explanation | Panel:
             _explanation(i, tensors, fields, batch) for i, fields in enumerate(data["explanations"])
         )
         return Panel(explanations, data["skipped"]) if data["panel"] else explanations[0]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise SeewhyError(f"expected a saved explanation, got other data ({error!r})") from error
+    except SeewhyError:
+        raise
+    except Exception as error:  # other data may contradict an explanation in any way
+        raise other_data(error) from error
 
 
 def _metadata(explanation: Explanation) -> dict[str, Any]:
@@ -79,7 +82,13 @@ def _explanation(
     named |= {name: tensors.get(f"{index}.{name}") for name in OPTIONAL}
     provenance, cost = Provenance(**data["provenance"]), Cost(**data["cost"])
     values = {**data, **named, "provenance": provenance, "cost": cost}
-    return Explanation(**values, batch=batch)
+    explanation = Explanation(**values, batch=batch)
+    maps, labels, target = len(explanation.heatmap), len(explanation.labels), explanation.target
+    if len(batch) != maps or labels not in (0, maps):
+        raise ValueError(f"{len(batch)} pictures and {labels} labels for {maps} maps")
+    if not bool(((target >= -1) & (target < explanation.logits.shape[1])).all()):
+        raise ValueError("a target that is no class")
+    return explanation
 
 
 def _batch(tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Batch:

@@ -117,14 +117,16 @@ def parse_methods(
     """
     if isinstance(methods, Method) or (isinstance(methods, type) and issubclass(methods, Method)):
         return parse_methods([methods], layer)
-    if methods in ("all", "quick"):
+    if isinstance(methods, str) and methods in ("all", "quick"):
         in_sweeps = {name: method for name, method in REGISTRY.items() if method.in_sweeps}
         methods = sorted(n for n, m in in_sweeps.items() if methods == "all" or not m.costly)
     if isinstance(methods, str):
         methods = [m.strip() for m in methods.split(",") if m.strip()]
+    if not isinstance(methods, Sequence):
+        raise SeewhyError(f"methods must be names or a sequence of them, not {methods!r}")
     if not methods:
         raise SeewhyError(f"no methods named; write all, quick, or some of {', '.join(REGISTRY)}")
-    chosen = [as_method(m) for m in dict.fromkeys(methods)]
+    chosen = list(dict.fromkeys(as_method(m) for m in methods))
     return [as_method(m, layer=layer) if m.reads_layer else m for m in chosen]
 
 
@@ -280,6 +282,7 @@ def _explained(
                 start = time.perf_counter()
                 try:
                     attribution = method.attribute(recording)
+                    _refuse_nothing_finite(method, attribution, batch)
                     if recording.cost.backwards:
                         _refuse_unreadable(attribution, model, batch)
                 except Exception as error:
@@ -322,6 +325,17 @@ def _refuse_unreadable(attribution: Attribution, model: Model, batch: Batch) -> 
         reason = why_unreadable(model, batch.pixels)
         if reason:
             raise NotApplicable(reason)
+
+
+def _refuse_nothing_finite(method: Method, attribution: Attribution, batch: Batch) -> None:
+    """Raise SeewhyError if a picture's map holds no number at all, only NaN and infinities."""
+    nothing = ~attribution.heatmap.isfinite().flatten(1).any(1)
+    if bool(nothing.any()):
+        source = batch.pictures[int(nothing.nonzero()[0])].source
+        raise SeewhyError(
+            f"{method.name} gives NaN or infinity for every pixel of {source}; use less extreme "
+            "parameters, precision 'full', or a method that needs no gradient (occlusion, rise)"
+        )
 
 
 def _explained_error(error: Exception, model: Model, batch: Batch) -> Exception:

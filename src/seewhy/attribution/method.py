@@ -7,9 +7,11 @@ contract tests.
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +21,9 @@ from torch import Tensor
 from seewhy.engine.recording import Recording, Request
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.models.model import Model
+
+# Of steps, masks, samples and other whole numbers: more would take days.
+LARGEST, MOST_VALUES = 1_000_000, 1_000
 
 REGISTRY: dict[str, type["Method"]] = {}
 
@@ -116,6 +121,8 @@ def as_method(method: "str | Method | type[Method]", **parameters: Any) -> Metho
         if method not in REGISTRY:
             raise Unknown("method", method, REGISTRY, hint=f"there are {', '.join(REGISTRY)}")
         method = REGISTRY[method]
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise SeewhyError(f"a method must be a name or a Method, not {short_repr(method)}")
     return _made(method, given)
 
 
@@ -147,13 +154,15 @@ def _typed(where: str, expected: type, value: Any) -> Any:
     """Return the value if it has the expected type; an int is converted where float is expected."""
     if expected in (tuple, Words):
         return _row(where, expected, [value] if isinstance(value, str) else value)
-    if expected is float and type(value) is int:
+    if expected is float and type(value) is int and abs(value) < sys.float_info.max:
         value = float(value)
     if type(value) is not expected:
         description = _EXPECTED.get(expected, expected.__name__)
-        raise SeewhyError(f"{where} must be {description}, not {value!r}")
+        raise SeewhyError(f"{where} must be {description}, not {short_repr(value)}")
     if expected is float and not math.isfinite(value):
-        raise SeewhyError(f"{where} must be a finite number, not {value!r}")
+        raise SeewhyError(f"{where} must be a finite number, not {short_repr(value)}")
+    if expected is int and abs(value) > LARGEST:
+        raise SeewhyError(f"{where} must be at most {LARGEST}, not {short_repr(value)}")
     return value
 
 
@@ -161,9 +170,11 @@ def _row(where: str, expected: type, values: Any) -> tuple:
     """Return a tuple of numbers, or of strings if `expected` is `Words`."""
     kinds = (str,) if expected is Words else (int, float)
     if not isinstance(values, list | tuple) or not all(type(v) in kinds for v in values):
-        raise SeewhyError(f"{where} must be {_EXPECTED[expected]}, not {values!r}")
-    if expected is tuple and not all(map(math.isfinite, values)):
-        raise SeewhyError(f"{where} must be finite numbers, not {values!r}")
+        raise SeewhyError(f"{where} must be {_EXPECTED[expected]}, not {short_repr(values)}")
+    if len(values) > MOST_VALUES:
+        raise SeewhyError(f"{where} must have at most {MOST_VALUES} values, not {len(values)}")
+    if expected is tuple and not all(abs(value) <= sys.float_info.max for value in values):
+        raise SeewhyError(f"{where} must be finite numbers, not {short_repr(values)}")
     return tuple(values)
 
 

@@ -17,6 +17,7 @@ from seewhy.engine.forward import Forward
 from seewhy.engine.requests import INPUT, Through, place_of
 from seewhy.errors import NotApplicable, SeewhyError
 from seewhy.models.addresses import Address
+from seewhy.support.user_code import Raised, is_ours, is_reported, report
 from seewhy.targets.scores import Score
 
 
@@ -125,6 +126,11 @@ class Pulls:
                 f"{self.forward.model.name} uses activation checkpointing, which hides its layers; "
                 "turn it off for the explanation"
             ) from None
+        except Raised as error:
+            if is_reported(error) or is_ours(error):
+                raise
+            what = f"the backward pass of {self.forward.model.name}"
+            raise report(what, error) from error
 
     def _pulled(
         self,

@@ -19,7 +19,7 @@ from typing import Any
 from torch import nn
 
 from seewhy.attribution.explain import Report, as_model
-from seewhy.errors import SeewhyError, Unknown
+from seewhy.errors import SeewhyError, Unknown, UserCodeError
 from seewhy.evaluation.checks.assumptions import assumptions
 from seewhy.evaluation.checks.batches import batch_equals_single
 from seewhy.evaluation.checks.cells import cells_follow_the_picture
@@ -132,6 +132,8 @@ def _rows(topic: str, run: Callable[[Subject], list[Check]], subject: Subject) -
     """The rows of one topic; one that says why, if it cannot be checked."""
     try:
         return run(subject)
+    except UserCodeError as error:
+        return [Check(topic, topic, "", DIFFERS, None, "", str(error))]
     except SeewhyError as error:
         return [not_applicable(topic, topic, "", str(error))]
     except Exception as error:

@@ -1,5 +1,6 @@
 """Resize, crop and batch pictures for a model; normalisation is left to the model."""
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -117,6 +118,10 @@ class Batch:
     pictures: tuple[Picture, ...]
     views: tuple[View, ...]
 
+    def __post_init__(self) -> None:
+        if not len(self.pixels) == len(self.pictures) == len(self.views):
+            raise ValueError("a batch needs one picture and one view for each input")
+
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
@@ -218,6 +223,8 @@ def check_extent(name: str, value: Any, integer_too: bool) -> None:
     """Raise `SeewhyError` unless `value` is (height, width), or an integer if `integer_too`."""
     sides = value if isinstance(value, tuple) else (value,)
     right_count = len(sides) == 2 or (integer_too and not isinstance(value, tuple))
-    if not right_count or not all(isinstance(side, int) and side >= 1 for side in sides):
+    if not right_count or not all(type(side) is int and side >= 1 for side in sides):
         expected = "(height, width)" + (" or a short side" if integer_too else "")
         raise SeewhyError(f"{name} must be {expected} in whole pixels, at least 1; got {value!r}")
+    if math.prod(sides) > MOST_PIXELS:
+        raise SeewhyError(f"{name} must have at most {MOST_PIXELS} pixels; got {value!r}")

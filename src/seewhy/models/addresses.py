@@ -14,7 +14,8 @@ from seewhy.errors import SeewhyError
 LISTED = "`seewhy layers -m MODEL` lists them"
 
 _FORM = re.compile(
-    r"(?P<layer>[^#:@]+)(#(?P<call>\d+))?(:(?P<channel>\d+))?(@(?P<row>\d+),(?P<column>\d+))?"
+    r"(?P<layer>[^#:@]+)(#(?P<call>\d{1,9}))?(:(?P<channel>\d{1,9}))?"
+    r"(@(?P<row>\d{1,9}),(?P<column>\d{1,9}))?"
 )
 
 
@@ -32,7 +33,7 @@ class Address:
         """Parse the text of an address; raises SeewhyError if it has another form."""
         if isinstance(text, Address):
             return text
-        match = _FORM.fullmatch(text.strip())
+        match = _FORM.fullmatch(text.strip()) if isinstance(text, str) else None
         if not match:
             raise SeewhyError(
                 f"cannot read the address {text!r}; write layer, layer:channel or "

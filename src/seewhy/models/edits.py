@@ -15,6 +15,7 @@ from seewhy.errors import Unknown
 from seewhy.models.addresses import LISTED, Address
 from seewhy.models.hooks import OutputHook
 from seewhy.models.layers import LayerGraph
+from seewhy.support.user_code import user_code
 
 Edit = Callable[[Tensor], Tensor]
 
@@ -66,7 +67,8 @@ def editors(
             new = tensor.clone()
             for address, index, edit in changes:
                 if address.call in (None, call):
-                    new[index] = edit(new[index].clone())
+                    with user_code(f"the edit at {address}"):
+                        new[index] = edit(new[index].clone())
             return new
 
         return hook

@@ -1,11 +1,14 @@
-"""Why a network fails on a picture, in one line, for the causes that users meet."""
+"""Why a network fails on a picture, in one line: a known cause, or the user's line that raised."""
 
 import inspect
 from collections.abc import Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from seewhy.errors import SeewhyError
 from seewhy.models.adapter import Adapter
+from seewhy.support.user_code import Raised, is_ours, report
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _OTHER_DIMENSIONS = {
@@ -14,11 +17,43 @@ _OTHER_DIMENSIONS = {
 }
 
 
-def why_it_fails(net: nn.Module, shape: tuple[int, ...], error: Exception) -> str | None:
-    """Return why a network fails on normalised pixels of this shape, or None if that is unknown.
+def why_it_fails(
+    name: str, net: nn.Module, normal: Tensor, error: BaseException
+) -> SeewhyError | None:
+    """Return the error that says why the network fails on normalised pixels.
+
+    None if this package may be the cause. `name` is what the network is called in the message.
+    """
+    reason = _known_cause(net, tuple(normal.shape), error)
+    if reason is not None:
+        return SeewhyError(f"{name} {reason}")
+    if is_ours(error) and not _fails_by_itself(net, normal, error):
+        return None
+    return report(name, error)
+
+
+def _fails_by_itself(net: nn.Module, normal: Tensor, error: BaseException) -> bool:
+    """Return whether the network raises the same error while nothing intercepts its functions.
+
+    Under a tape, a function that the network calls wrongly is called by the tape.
+    """
+    if type(normal) is not Tensor:
+        return False  # a tensor of ours, under which the network takes other paths
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            net(normal.detach())
+    except Raised as again:
+        return type(again) is type(error) and not is_ours(again)
+    return False
+
+
+def _known_cause(net: nn.Module, shape: tuple[int, ...], error: BaseException) -> str | None:
+    """Return why the network fails, for the causes that users meet, or None.
 
     The text goes on after the network's name: "takes 13 channels, not 3; ...".
     """
+    if not isinstance(error, TypeError | ValueError | RuntimeError):
+        return None
     missing = _missing_inputs(net)
     if isinstance(error, TypeError) and missing:
         return (

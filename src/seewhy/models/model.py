@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from seewhy.errors import NotApplicable, SeewhyError, Unknown
 from seewhy.images import Batch, Preparation, prepare
@@ -30,10 +30,13 @@ from seewhy.models.outputs import OUTPUTS, RAW, kind_of, logits_of
 from seewhy.models.records import Record, as_record, recorded_in
 from seewhy.models.session import borrowed, device_of
 from seewhy.support.batch_norm import keep_layout
+from seewhy.support.user_code import Raised, is_reported
 
 _UNWATCHED = nullcontext()
 
 GIVEN = "given"
+MOST_CLASSES = 1_000_000  # so that an index that is far too large is refused
+LONGEST_INDEX = 18  # digits
 DEFAULT_SIZE = (224, 224)  # used if neither a picture nor the preparation specifies a size
 
 
@@ -86,18 +89,15 @@ class Model:
             )
         if preparation is not None and (size is not None or resize is not None):
             raise SeewhyError("give either size and resize, or preparation, not both")
+        for parameter, value in (("name", name), ("picture", picture), ("outputs", outputs)):
+            if value is not None and not isinstance(value, str):
+                raise SeewhyError(f"{parameter} must be a string, got {value!r}")
         if outputs is not None and outputs not in OUTPUTS:
             raise Unknown(
                 "kind of outputs", outputs, OUTPUTS, hint=f"there are {', '.join(OUTPUTS)}"
             )
         network = _unwrapped(net)
-        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
-            raise SeewhyError("the network has lazy layers; run it once on a picture first")
-        if any(p.is_inference() for p in network.parameters()):
-            raise SeewhyError(
-                "the network was created inside torch.inference_mode(), so it has no gradients; "
-                "create or load it outside"
-            )
+        _require_values(network)
         dense = outputs == "segmentation"
         embeds = outputs == "features"
         self.net = adapted(network, inputs, picture, output, dense=dense, named=embeds)
@@ -197,14 +197,16 @@ class Model:
         return logits_of(before[1] if before else output, count)
 
     def _ran(self, net: nn.Module, normal: Tensor) -> Any:
-        """What the network puts out; why it fails, in one line, where the cause is known."""
+        """What the network puts out; why it fails, in one line, if that is not our fault."""
         try:
             return net(normal)
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = why_it_fails(net, tuple(normal.shape), error)
-            if reason is None:
+        except Raised as error:
+            if is_reported(error):
                 raise
-            raise SeewhyError(f"{self.name} {reason}") from error
+            theirs = why_it_fails(self.name, net, normal, error)
+            if theirs is None:
+                raise
+            raise theirs from error
 
     def choose_memory_format(self, pixels: Tensor) -> None:
         """Choose the memory format once, before hooks or a tape record the network.
@@ -222,7 +224,7 @@ class Model:
     def _run_in(self, pixels: Tensor, form: torch.memory_format) -> tuple[Tensor, str | None]:
         """Return the logits in a memory format, and the softmax or sigmoid that comes after."""
         with LastFunction() as last:
-            output = self.net(self._normalised(pixels, form))
+            output = self._ran(self.net, self._normalised(pixels, form))
         before = last.before(output) if self._outputs in (None, "logits", "multi-label") else None
         ends_in, output = before or (None, output)
         logits = logits_of(output, len(pixels))
@@ -267,10 +269,11 @@ class Model:
             return _index_of(target, self.classes)
         if not isinstance(target, str | int | np.integer):
             raise SeewhyError(f"a class must be an index or a name, got {target!r}")
-        index = int(target)
+        too_long = isinstance(target, str) and len(target) > LONGEST_INDEX
+        index = count if too_long else int(target)
         if not 0 <= index < count:
             raise SeewhyError(
-                f"class {index} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
+                f"class {target} is out of range: {self.name} has {count} classes, 0 to {count - 1}"
             )
         return index
 
@@ -301,6 +304,23 @@ class Model:
         size = "x".join(map(str, self.preparation.size)) if self.preparation.size else "any size"
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"Model({self.name}, {size}{classes}, {self.device})"
+
+
+def _require_values(network: nn.Module) -> None:
+    """Raise SeewhyError if parameters or buffers have no values, or cannot have gradients."""
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        raise SeewhyError("the network has lazy layers; run it once on a picture first")
+    if any(tensor.is_meta for tensor in tensors):
+        raise SeewhyError(
+            "the network has parameters without values (on the device meta); create it on another "
+            "device, and load its weights"
+        )
+    if any(p.is_inference() for p in network.parameters()):
+        raise SeewhyError(
+            "the network was created inside torch.inference_mode(), so it has no gradients; "
+            "create or load it outside"
+        )
 
 
 def _unwrapped(net: nn.Module) -> nn.Module:
@@ -376,6 +396,8 @@ def _class_names(classes: Any) -> list[str]:
             by_index = {int(index): str(name) for index, name in classes.items()}
         except (TypeError, ValueError):
             raise SeewhyError("classes must map each index to a name") from None
+        if max(by_index, default=0) >= MOST_CLASSES:
+            raise SeewhyError(f"classes must have indices below {MOST_CLASSES}")
         if min(by_index, default=0) < 0:
             raise SeewhyError(f"classes must not have negative indices, got {min(by_index)}")
         return [by_index.get(i, f"class {i}") for i in range(max(by_index, default=-1) + 1)]

@@ -25,6 +25,7 @@ from seewhy.models.adapter import described
 
 OUTPUTS = ("logits", "multi-label", "probabilities", "scores", "features", "segmentation")
 RAW = ("scores", "features", "segmentation")  # of which no probabilities are made
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SUM = 1e-3  # by which probabilities in half precision may miss 1
 
 
@@ -38,10 +39,21 @@ def logits_of(output: Any, batch: int) -> Float[Tensor, "batch classes"]:
         logits = logits.get("logits", logits.get("out"))
     if isinstance(logits, tuple | list) and logits:
         logits = logits[0]
+    unusual = _unusual(logits) if isinstance(logits, Tensor) else None
+    if unusual:
+        raise SeewhyError(
+            f"the network returned {unusual}; let it return logits as ordinary floating-point "
+            "numbers, or choose another output with seewhy.Model(net, output=...)"
+        )
     if isinstance(logits, Tensor) and logits.ndim == 1:
         # One logit for each picture, or one picture whose batch axis was squeezed.
         logits = logits[None] if batch == 1 else logits[:, None]
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+    if (
+        not isinstance(logits, Tensor)
+        or logits.ndim != 2
+        or len(logits) != batch
+        or not logits.shape[1]
+    ):
         raise SeewhyError(_no_logits(output, logits, batch))
     return logits
 
@@ -83,6 +95,19 @@ def log_probabilities_of(
     if kind == "multi-label" or logits.shape[1] == 1:
         return F.logsigmoid(logits)
     return logits.log_softmax(1)
+
+
+def _unusual(logits: Tensor) -> str | None:
+    """Return what a tensor is, if it does not hold floating-point numbers one by one."""
+    if logits.is_nested:
+        return "a nested tensor"
+    if logits.layout != torch.strided:
+        return f"a sparse tensor ({logits.layout})"
+    if logits.is_quantized:
+        return "a quantised tensor"
+    if logits.is_meta:
+        return "a tensor without values (on the device meta)"
+    return None if logits.dtype in FLOATS else f"numbers of the type {logits.dtype}"
 
 
 def _no_logits(output: Any, logits: Any, batch: int) -> str:

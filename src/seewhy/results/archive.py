@@ -31,8 +31,19 @@ def unpack(tensors: Mapping[str, Tensor], metadata: str) -> Any:
     """Rebuild the result that `pack` converted; raises SeewhyError for other data."""
     try:
         return _unpacked(json.loads(metadata)["result"], tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
-        raise SeewhyError(f"expected a saved result, got other data ({error!r})") from error
+    except SeewhyError:
+        raise
+    except Exception as error:  # other data may contradict a dataclass in any way
+        raise other_data(error) from error
+
+
+def other_data(error: Exception) -> SeewhyError:
+    """Return the error for a file that holds something else, which led to `error`."""
+    reason = " ".join(str(error).split())[:80]
+    return SeewhyError(
+        f"expected a saved result, got other data ({type(error).__name__}: {reason}); "
+        "give a file that save() wrote"
+    )
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -73,7 +84,8 @@ def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
             return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in pairs}
         case {"#class": [module, name], "fields": fields}:
             # For safety, only dataclasses of this package are looked up and called.
-            if module.partition(".")[0] != "seewhy":
+            package, *rest = module.split(".")
+            if package != "seewhy" or any(part.startswith("_") for part in rest):
                 raise ValueError(f"{module}.{name} is not a class of this package")
             cls = getattr(import_module(module), name)
             is_dataclass = isinstance(cls, type) and dataclasses.is_dataclass(cls)

@@ -16,11 +16,13 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from reprlib import repr as short_repr
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from seewhy.errors import SeewhyError
-from seewhy.results.archive import FORMAT, pack, unpack
+from seewhy.results.archive import FORMAT, other_data, pack, unpack
+from seewhy.results.fields import require_fields
 from seewhy.results.formats import DECODERS, ENCODERS
 from seewhy.support.files import write_by_suffix
 
@@ -66,7 +68,7 @@ class Result:
         writers: dict[str, Callable[[], bytes]] = {
             suffix: lambda suffix=suffix: self._image(suffix, options) for suffix in IMAGES
         }
-        writers[".html"] = lambda: self._page(options).encode()
+        writers[".html"] = lambda: _utf8(self._page(options))
         writers[".json"] = lambda: _json(self.to_dict(**options))
         for suffix, encode in ENCODERS.items():
             writers[suffix] = lambda encode=encode: encode(*_packed(self))
@@ -121,7 +123,11 @@ def load(path: str | Path) -> Result:
         )
     try:
         tensors, metadata = DECODERS[suffix](Path(path).read_bytes())
-        return _unpacker(metadata)(tensors, metadata)
+        result = _unpacker(metadata)(tensors, metadata)
+        if not isinstance(result, Result):
+            raise SeewhyError(f"expected a saved result, got a {type(result).__name__}")
+        require_fields(result)
+        return result
     except OSError as error:
         raise SeewhyError(f"cannot read {path}: {error.strerror or error}") from error
     except SeewhyError as error:
@@ -132,9 +138,10 @@ def _unpacker(metadata: str) -> Callable[..., Result]:
     try:
         format_name = json.loads(metadata)["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SeewhyError(f"expected a saved result, got other data ({error!r})") from error
-    if format_name not in FORMATS:
-        raise SeewhyError(f"expected one of the formats {', '.join(FORMATS)}, got {format_name!r}")
+        raise other_data(error) from error
+    if not isinstance(format_name, str) or format_name not in FORMATS:
+        got = short_repr(format_name)
+        raise SeewhyError(f"expected one of the formats {', '.join(FORMATS)}, got {got}")
     return import_module(FORMATS[format_name]).unpack if format_name != FORMAT else unpack
 
 
@@ -143,4 +150,9 @@ def _packed(result: Result) -> tuple[dict[str, Any], str]:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+    return _utf8(json.dumps(values, allow_nan=False, ensure_ascii=False))
+
+
+def _utf8(text: str) -> bytes:
+    r"""Encode as UTF-8; a lone surrogate, as in some file names, becomes \udXXX, as JSON has it."""
+    return text.encode(errors="backslashreplace")

@@ -2,15 +2,19 @@
 
 import io
 import json
+import math
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seewhy.errors import SeewhyError
+
+# Maps that are mostly zero are compressed well; a result of a few pictures is small in any case.
+EXPANSION, SMALL = 64, 2**28  # times the file's size; bytes
 
 Packed = tuple[dict[str, Tensor], str]
 
@@ -28,15 +32,53 @@ def to_npz(tensors: Mapping[str, Tensor], metadata: str) -> bytes:
 
 
 def from_npz(content: bytes) -> Packed:
-    """Decode the bytes that `to_npz` wrote; raises SeewhyError for other content."""
+    """Decode the bytes that `to_npz` wrote; raises SeewhyError for other content.
+
+    What the arrays need is checked before any is read: together at most `EXPANSION` times the
+    file's size, or `SMALL` bytes.
+    """
     try:
+        _require_modest(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             values = dict(arrays)
         metadata, dtypes = str(values.pop("metadata")), json.loads(str(values.pop("dtypes")))
-        tensors = {n: torch.from_numpy(a).to(getattr(torch, dtypes[n])) for n, a in values.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
-        raise SeewhyError(f"expected a result saved as .npz ({error})") from error
+        tensors = {n: _tensor(array, dtypes[n]) for n, array in values.items()}
+    except Exception as error:  # a damaged file may raise anything
+        raise _other(".npz", error) from error
     return tensors, metadata
+
+
+def _require_modest(content: bytes) -> None:
+    """Raise ValueError for arrays that are not numbers or texts, or far larger than the file."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > max(SMALL, EXPANSION * len(content)):
+            raise ValueError("it expands to far more than its size")
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("it is compressed in another way")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                shape, _, dtype = (
+                    np.lib.format.read_array_header_1_0(stream)
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0(stream)
+                )
+            if dtype.kind not in "biufU" or math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename[:80]} is no array of numbers or text")
+
+
+def _tensor(array: np.ndarray, dtype: str) -> Tensor:
+    tensor = torch.from_numpy(array)
+    kept = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in (kept, "bfloat16"):
+        raise ValueError(f"an array of {kept} that stands for other numbers")
+    return tensor.to(torch.bfloat16) if dtype == "bfloat16" else tensor
+
+
+def _other(suffix: str, error: Exception) -> SeewhyError:
+    reason = " ".join(str(error).split())[:80] or type(error).__name__
+    return SeewhyError(f"expected a result saved as {suffix} ({reason})")
 
 
 def to_safetensors(tensors: Mapping[str, Tensor], metadata: str) -> bytes:
@@ -50,15 +92,15 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: str) -> bytes:
 
 def from_safetensors(content: bytes) -> Packed:
     """Decode the bytes that `to_safetensors` wrote; raises SeewhyError for other content."""
-    from safetensors import SafetensorError
     from safetensors.torch import load as decode
 
     try:
         tensors = decode(content)
-    except SafetensorError as error:
-        raise SeewhyError(f"expected a result saved as .safetensors ({error})") from error
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, header.get("__metadata__", {}).get("seewhy", "{}")
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header.get("__metadata__", {}).get("seewhy", "{}")
+    except Exception as error:  # a damaged file may raise anything
+        raise _other(".safetensors", error) from error
+    return tensors, metadata
 
 
 ENCODERS: dict[str, Callable[[Mapping[str, Tensor], str], bytes]] = {

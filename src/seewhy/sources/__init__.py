@@ -61,6 +61,8 @@ def open_model(
 
     Raises `SeewhyError` with a one-line message if any of these is invalid.
     """
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise SeewhyError(f"weights must be a file or 'random', not {weights!r}")
     torch_device = as_device(device)
     model = _open(str(name), weights, classes)
     model.net.to(torch_device)

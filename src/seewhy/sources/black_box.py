@@ -45,8 +45,9 @@ def black_box(
       any other number for arrays and tensors.
 
     The baseline "mean" is the colour that is normalised to zero, so black if `mean` is not given.
-    Scores are used unchanged, without a softmax. Exceptions of the function reach the caller; a
-    result of another shape, NaN and infinities raise SeewhyError.
+    Scores are used unchanged, without a softmax. An exception of the function is reported as
+    `errors.UserCodeError`, with its line; a result of another shape, NaN and infinities raise
+    SeewhyError.
     """
     if not isinstance(channels, int) or channels < 1:
         raise SeewhyError(f"channels must be a whole number above 0, not {channels!r}")

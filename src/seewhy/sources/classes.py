@@ -2,12 +2,16 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from seewhy.errors import SeewhyError
 from seewhy.images.files import require_file
+
+LARGEST_FILE, LONGEST_NAME = 2**23, 1_000  # bytes, characters; ImageNet-21k has 0.4 MB
 
 Classes = Sequence[str] | Mapping[int, str] | str | os.PathLike[str]
 
@@ -27,17 +31,35 @@ def read_classes(classes: Classes) -> list[str]:
 
 def _from_file(file: Path) -> list[str]:
     try:
+        if file.stat().st_size > LARGEST_FILE:
+            raise SeewhyError(f"{file} is larger than 8 MiB; give one class name per line")
         text = file.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if file.suffix.lower() == ".json" else text.splitlines()
     except UnicodeDecodeError:
         raise SeewhyError(f"{file} is not UTF-8 text; give one class name per line") from None
-    except json.JSONDecodeError as error:
-        raise SeewhyError(f"{file} is not valid JSON: {error}; give a list of names") from None
     except OSError as error:
         raise SeewhyError(f"{file} could not be read: {error.strerror}") from None
-    if file.suffix.lower() != ".json":
-        content = [line.strip() for line in content if line.strip()]
-    return _names(content, str(file))
+    if "\0" in text:  # as in UTF-16 without a mark of its byte order
+        raise SeewhyError(f"{file} holds NUL bytes, so it is not UTF-8 text; save it as UTF-8")
+    if file.suffix.lower() == ".json":
+        return _names(_parsed(text, file), str(file))
+    # Not splitlines(), which also splits at control characters within a name.
+    return _names([line.strip() for line in text.split("\n") if line.strip()], str(file))
+
+
+def _parsed(text: str, file: Path) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+            raise SeewhyError(f"{file} has the key {short_repr(twice)} twice; remove one of them")
+        return entries
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise SeewhyError(f"{file} is not valid JSON: {error}; give a list of names") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, or nested too deeply
+        raise SeewhyError(f"{file} holds no class names; give a list of names") from None
 
 
 def _names(content: Any, source: str) -> list[str]:
@@ -49,7 +71,10 @@ def _names(content: Any, source: str) -> list[str]:
 
 
 def _in_order(content: Mapping[Any, Any], source: str) -> list[Any]:
-    by_index = {str(index): entry for index, entry in content.items()}
+    try:
+        by_index = {str(index): entry for index, entry in content.items()}
+    except ValueError:  # a number of thousands of digits
+        raise SeewhyError(f"{source} has an index that is far too large") from None
     absent = [i for i in range(len(by_index)) if str(i) not in by_index]
     if absent:
         raise SeewhyError(
@@ -61,6 +86,11 @@ def _in_order(content: Mapping[Any, Any], source: str) -> list[Any]:
 
 def _name(entry: Any, index: int, source: str) -> str:
     name = entry.get("name") if isinstance(entry, Mapping) else entry
+    what = f"class {index} of {source}"
     if not isinstance(name, str):
-        raise SeewhyError(f"class {index} of {source} has no name; expected text, got {entry!r}")
+        raise SeewhyError(f"{what} has no name; expected text, got {short_repr(entry)}")
+    if len(name) > LONGEST_NAME:
+        raise SeewhyError(f"{what} has a name of {len(name)} characters; shorten it to 1,000")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise SeewhyError(f"{what} has a name that is not valid Unicode, {short_repr(name)}")
     return name

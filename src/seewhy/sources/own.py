@@ -16,6 +16,7 @@ from seewhy.sources import fitting
 from seewhy.sources.architecture import RANDOM, Weights
 from seewhy.sources.classes import Classes, read_classes
 from seewhy.sources.weights import read_weights
+from seewhy.support.user_code import Raised, is_reported, report, user_code
 
 
 def open_own(name: str, weights: Weights = None, classes: Classes | None = None) -> Model:
@@ -79,23 +80,19 @@ def _import(module_name: str, name: str) -> ModuleType:
                 f"no module {module_name} for {name}; run in the folder that contains it, "
                 "or install it"
             ) from None
-        raise SeewhyError(f"importing {module_name} failed: {_error_text(error)}") from error
-    except (Exception, SystemExit) as error:  # the user's module may raise anything
-        raise SeewhyError(f"importing {module_name} failed: {_error_text(error)}") from error
+        raise report(f"importing {module_name}", error) from error
+    except Raised as error:
+        if is_reported(error):
+            raise
+        raise report(f"importing {module_name}", error) from error
 
 
 def _call(function: Callable[[], Any], name: str) -> Any:
-    try:
+    with user_code(f"{name}()"):
         network = function()
-    except (Exception, SystemExit) as error:  # the user's function may raise anything
-        raise SeewhyError(f"{name}() failed: {_error_text(error)}") from error
     if not isinstance(network, nn.Module | Model):
         raise SeewhyError(
             f"{name}() returned {type(network).__name__}; "
             "expected a torch.nn.Module or seewhy.Model"
         )
     return network
-
-
-def _error_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")

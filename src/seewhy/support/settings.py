@@ -24,7 +24,7 @@ class Settings:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in ("full", "fast"):
+        if not isinstance(self.precision, str) or self.precision not in ("full", "fast"):
             raise SeewhyError(
                 f"precision must be 'full' or 'fast' (bfloat16), got {self.precision!r}"
             )

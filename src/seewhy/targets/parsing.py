@@ -29,13 +29,13 @@ Part = tuple[float, Target]  # a weight and a term
 _SIGN = re.compile(r"\s+([+\-−])\s+")
 _LEADING = re.compile(r"\s*([+\-−])\s+")
 _WEIGHTED = re.compile(r"(?P<weight>\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+)(\s*\*\s*|\s+)(?P<name>\S.*)")
-_REGION = re.compile(r"(?P<channel>.+)@(\d+):(\d+),(\d+):(\d+)")
+_REGION = re.compile(r"(?P<channel>.+)@(\d{1,9}):(\d{1,9}),(\d{1,9}):(\d{1,9})")
 _DANGLING = re.compile(r"[+\-−](\s.*)?")
 # A quotation starts where a name can start, so the apostrophe of "lady's slipper" is none.
 _QUOTED = re.compile(
     r"""(?<![^\s*])(?P<mark>['"])(?P<name>((?!(?P=mark)(?!\S)).)*)(?P=mark)(?!\S)"""
 )
-_INDEX = re.compile(r"class (\d+)")
+_INDEX = re.compile(r"class (\d{1,9})")
 
 
 def parse(text: str, model: Model, pixels: Tensor) -> Target:

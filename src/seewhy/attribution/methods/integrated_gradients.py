@@ -10,6 +10,7 @@ Gauss-Legendre nodes, 32 steps are as precise as a Riemann sum with several hund
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from seewhy.attribution.methods.gradient_sums import summed_gradient
 from seewhy.engine.recording import Recording, Request
 from seewhy.models.model import Model
 from seewhy.perturbation.baselines import baseline, check_baseline
+
+ONE_RULE = 256  # nodes
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,22 @@ class IntegratedGradients(Method):
 
 
 def _gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
-    """Return nodes in [0, 1] and weights that sum to 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
+    """Return nodes in [0, 1] and weights that sum to 1.
+
+    Finding n nodes takes the eigenvalues of an n x n matrix, so more than `ONE_RULE` nodes are
+    spread over equal intervals, each with its own rule.
+    """
+    intervals = -(-steps // ONE_RULE)
+    nodes, weights = [], []
+    for i in range(intervals):
+        count = steps // intervals + (i < steps % intervals)
+        x, w = _rule(count)
+        nodes.append((i + (x + 1) / 2) / intervals)
+        weights.append(w / 2 / intervals)
+    return torch.from_numpy(np.concatenate(nodes)), torch.from_numpy(np.concatenate(weights))
+
+
+@cache
+def _rule(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nodes in [-1, 1] and weights of Gauss and Legendre."""
+    return np.polynomial.legendre.leggauss(count)

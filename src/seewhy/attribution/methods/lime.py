@@ -23,6 +23,8 @@ from torch import Tensor
 from seewhy.attribution.method import check
 from seewhy.attribution.methods.surrogate import Design, Fit, Surrogate, explained
 
+NARROWEST, WIDEST = 1e-3, 1e3  # widths at which the weights of the samples are still numbers
+
 
 @dataclass(frozen=True)
 class LIME(Surrogate):
@@ -42,7 +44,10 @@ class LIME(Surrogate):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.width > 0, f"{self.name}: width must be positive, not {self.width}")
+        check(
+            NARROWEST <= self.width <= WIDEST,
+            f"{self.name}: width must be from {NARROWEST} to {WIDEST}, not {self.width}",
+        )
         check(self.ridge > 0, f"{self.name}: ridge must be positive, not {self.ridge}")
 
     def design(self, segments: int, seed: int) -> Design:

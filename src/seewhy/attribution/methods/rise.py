@@ -30,6 +30,9 @@ from seewhy.models.model import Model
 from seewhy.perturbation import MaskBatch, MaskedScores, Masks
 from seewhy.perturbation.baselines import baseline, check_baseline
 
+MOST_CELLS = 1_000
+LARGEST_GRIDS = 50_000_000  # cells of all masks together, which are drawn in advance
+
 
 @dataclass(frozen=True)
 class RISE(Method):
@@ -61,7 +64,15 @@ class RISE(Method):
         check_score(self.score)
         check(self.masks >= 2, f"{self.name}: masks must be at least 2, not {self.masks}")
         # A single cell would show all of the picture or nothing of it.
-        check(self.cells >= 2, f"{self.name}: cells must be at least 2, not {self.cells}")
+        check(
+            2 <= self.cells <= MOST_CELLS,
+            f"{self.name}: cells must be from 2 to {MOST_CELLS}, not {self.cells}",
+        )
+        most = LARGEST_GRIDS // self.cells**2
+        check(
+            self.masks <= most,
+            f"{self.name}: masks must be at most {most} with {self.cells} cells, not {self.masks}",
+        )
         check(0 < self.keep < 1, f"{self.name}: keep must be between 0 and 1, not {self.keep}")
         check(
             self.tolerance >= 0, f"{self.name}: tolerance must be at least 0, not {self.tolerance}"
@@ -196,7 +207,7 @@ class RandomGrids(Masks):
         generator = torch.Generator().manual_seed(seed)
         # A mask's random numbers are consecutive, so they do not depend on the number of masks.
         drawn = torch.rand(count, cells**2 + 2, generator=generator)
-        self.seen = (drawn[:, 2:] < keep).float().view(count, cells, cells).to(device)
+        self.seen = (drawn[:, 2:] < keep).view(count, cells, cells).to(device)
         self.shifts = (drawn[:, :2] * torch.tensor(cell)).long().to(device)
         self._up = [_up_sampling(cells, (cells + 1) * side).to(device) for side in cell]
 
@@ -207,7 +218,7 @@ class RandomGrids(Masks):
             up[shift[:, None] + torch.arange(side, device=up.device)]
             for up, shift, side in zip(self._up, self.shifts[part].T, self.size, strict=True)
         )
-        return (rows @ self.seen[part] @ columns.mT)[None, :, None]
+        return (rows @ self.seen[part].float() @ columns.mT)[None, :, None]
 
 
 def _up_sampling(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:

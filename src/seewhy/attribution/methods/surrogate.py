@@ -23,6 +23,8 @@ from seewhy.perturbation.superpixels import OnOff, superpixels
 # Scores that differ by at most this fraction of the largest differ by rounding only.
 ROUNDING = 1e-6
 
+LARGEST_DESIGN = 20_000_000  # samples times segments, which are fitted at once
+
 
 @dataclass(frozen=True)
 class Design:
@@ -62,6 +64,12 @@ class Surrogate(Method):
         check_score(self.score)
         check(self.samples >= 4, f"{self.name}: samples must be at least 4, not {self.samples}")
         check(self.segments >= 1, f"{self.name}: segments must be at least 1, not {self.segments}")
+        most = LARGEST_DESIGN // self.segments
+        check(
+            self.samples <= most,
+            f"{self.name}: samples must be at most {most} with {self.segments} segments, "
+            f"not {self.samples}",
+        )
 
     @property
     def signed(self) -> bool:
