@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seewhy.support.manifest import NAME
+
 
 @dataclass(frozen=True)
 class Result:
@@ -36,5 +38,6 @@ Seewhy = Callable[[str], Result]
 
 
 def files_in(folder: Path) -> list[str]:
-    """Every file below the folder, hidden ones too."""
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    """Every file below the folder, hidden ones too, but for manifests."""
+    found = (file for file in folder.rglob("*") if file.is_file() and file.name != NAME)
+    return sorted(str(file.relative_to(folder)) for file in found)

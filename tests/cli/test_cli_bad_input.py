@@ -23,7 +23,7 @@ WORDS = [  # each with what the line must say
     ("explain empty.jpg", ["empty.jpg is empty"]),
     ("explain nothing", ["nothing holds no picture"]),
     ("compare text.jpg", ["text.jpg", "not a picture"]),
-    ("compare dog.jpg truncated.jpg", ["truncated.jpg", "truncated or damaged"]),
+    ("compare truncated.jpg", ["truncated.jpg", "truncated or damaged"]),
     # names
     ("explain dog.jpg -m scene", ["unknown model 'scene'", "did you mean scenes"]),
     ("explain dog.jpg -m torchvision/resnet5", ["torchvision/resnet50"]),
@@ -93,7 +93,7 @@ WORDS = [  # each with what the line must say
     ("explain dog.jpg --json --resume", ["--resume needs files", "--output"]),
     ("compare dog.jpg -o report.gif", ["report.gif", ".html"]),
     ("compare dog.jpg -o nowhere/report.html", ["no folder nowhere"]),
-    ("compare dog.jpg -o nothing", ["must end in", ".html"]),
+    ("compare dog.jpg -o nothing.htm", ["must end in", ".html"]),
     ("demo -o text.jpg", ["text.jpg", "folder"]),
     ("demo -o text.jpg/demo", ["text.jpg/demo", "folder"]),
 ]
@@ -198,7 +198,10 @@ def test_a_bug_is_owned_up_to_without_a_traceback(here, seewhy, monkeypatch):
     result = seewhy("explain dog.jpg")
     assert result.status == 1
     assert len(result.lines) == 1
-    assert "ZeroDivisionError" in result.err and "--debug" in result.err
+    assert "ZeroDivisionError" in result.err and "please report it, and attach" in result.err
+    report = Path(result.err.split("attach ")[1].strip())
+    assert "ZeroDivisionError" in report.read_text()
+    report.unlink()
 
 
 def test_errors_are_one_line_with_json_too(here, seewhy):

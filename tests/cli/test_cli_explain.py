@@ -199,13 +199,12 @@ def test_one_picture_into_a_folder_that_is_there(here, seewhy):
 
 def test_resume_does_only_what_is_missing(photos, seewhy):
     seewhy("explain photos -o out -q").fine()
-    kept = Path("out/a.grad-cam.png")
-    kept.write_text("as it was")
+    kept = Path("out/a.grad-cam.png").stat().st_mtime_ns
     Path("out/b.grad-cam.png").unlink()
     out = seewhy("explain photos -o out --resume").fine()
     assert out.startswith("2 of 3 pictures were done before")
     assert out.count("written") == 1
-    assert kept.read_text() == "as it was"
+    assert Path("out/a.grad-cam.png").stat().st_mtime_ns == kept
     assert Path("out/b.grad-cam.png").exists()
     assert json.loads(seewhy("explain photos -o out --resume --json").fine()) == []
 

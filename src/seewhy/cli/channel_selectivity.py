@@ -1,17 +1,17 @@
 """`seewhy channel-selectivity`: do methods distinguish the channels of a layer?"""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, ModelOptions, Output, RunOptions
-from seewhy.cli.outputs import figure_path
-from seewhy.cli.progress import progress
-from seewhy.evaluation.selectivity import METHODS
+from seewhy.cli.options import MODEL, OUTPUT, RUN, ModelOptions, OutputOptions, RunOptions
+from seewhy.cli.running import Tell
+from seewhy.cli.together import run_together
+from seewhy.evaluation.selectivity import METHODS, ChannelSelectivity
 from seewhy.evaluation.selectivity import channel_selectivity as measure
+from seewhy.images import Batch
+from seewhy.models.model import Model
 
 
 def channel_selectivity(
@@ -21,10 +21,10 @@ def channel_selectivity(
     layer: str | None = None,
     methods: str = ",".join(METHODS),
     by: Literal["max", "mean"] = "max",
-    output: Output = None,
+    to: OutputOptions = OUTPUT,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
-) -> None:
+) -> int:
     """Compare maps for the most active, a random and the least active channel of a layer.
 
     If the three maps are similar, the method is not specific to the channel.
@@ -39,16 +39,10 @@ def channel_selectivity(
         all, or comma-separated method names; `seewhy methods` lists them.
     by
         How the activity of a channel is measured: its max or its mean.
-    output
-        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
-        default dog.channel-selectivity.png in the current folder.
     """
-    path = figure_path(output, pictures, "channel-selectivity")
-    loaded = load_all(pictures)
-    with progress(run.quiet) as tell:
-        result = measure(model.open(), loaded, methods, layer, by=by, progress=tell, **run.keywords)
-    result.save(path)
-    if run.json:
-        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not run.quiet:
-        print(f"{result.summary()}\nwritten   {path}")
+
+    def compute(opened: Model, batch: Batch, tell: Tell) -> ChannelSelectivity:
+        return measure(opened, batch, methods, layer, by=by, progress=tell, **run.keywords)
+
+    settings = {"layer": layer, "methods": methods, "by": by}
+    return run_together("channel-selectivity", compute, settings, pictures, to, model, run)

@@ -1,9 +1,9 @@
 """`seewhy compare`: compare several methods on the same pictures, in one report."""
 
-import json
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -13,12 +13,23 @@ from seewhy.attribution.explanation import Panel
 from seewhy.attribution.explanation_text import value_text
 from seewhy.attribution.explanation_view import readable
 from seewhy.attribution.method import Method
-from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, TARGET, ModelOptions, RunOptions, TargetOptions
-from seewhy.cli.outputs import check_suffix, check_writable
-from seewhy.cli.progress import progress
+from seewhy.cli.options import (
+    MODEL,
+    OUTPUT,
+    RUN,
+    TARGET,
+    ModelOptions,
+    OutputOptions,
+    RunOptions,
+    TargetOptions,
+)
+from seewhy.cli.running import Task, Tell
+from seewhy.cli.together import run_together
 from seewhy.errors import SeewhyError
-from seewhy.results import SUFFIXES
+from seewhy.images import Batch
+from seewhy.models.model import Model
+
+REPORT = Path("report.html")
 
 
 def compare(
@@ -27,12 +38,15 @@ def compare(
     *,
     methods: str = "quick",
     layer: str | None = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
+    to: OutputOptions = OUTPUT,
     target: TargetOptions = TARGET,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
-) -> None:
+) -> int:
     """Compare several methods side by side, in a report that opens in a browser.
+
+    All pictures go into report.html, or into the file that --output names; if it names a folder,
+    each picture gets a report of its own.
 
     Parameters
     ----------
@@ -43,21 +57,28 @@ def compare(
         names; `seewhy methods` lists them.
     layer
         The layer, for methods that read one. The default depends on the model and is reported.
-    output
-        The file to write; its suffix selects the format: .html, .png, .npz, .safetensors or .json.
     """
     chosen = _chosen(methods, layer)
-    check_writable(check_suffix(output, SUFFIXES))
-    loaded = load_all(pictures)
-    with progress(run.quiet) as tell:
-        panel = compare_methods(
-            model.open(), loaded, chosen, target.value, progress=tell, **run.keywords
-        )
-    panel.save(output)
-    if run.json:
-        print(json.dumps(_as_data(panel, output), ensure_ascii=False, indent=2))
-    elif not run.quiet:
-        print("\n".join([*_lines(panel), f"written   {output}"]))
+    to = dataclasses.replace(to, format_=to.format_ or "html")
+    if to.output is None:
+        to = dataclasses.replace(to, output=REPORT.with_suffix(to.suffix))
+
+    def compute(opened: Model, batch: Batch, tell: Tell) -> Panel:
+        return compare_methods(opened, batch, chosen, target.value, progress=tell, **run.keywords)
+
+    def split(opened: Model, batch: Batch, tell: Tell) -> list[Panel]:
+        panel = compute(opened, batch, tell)
+        return [
+            Panel(tuple(e[n :: len(batch)] for e in panel.explanations), panel.skipped)
+            for n in range(len(batch))
+        ]
+
+    settings = {
+        "methods": [str(method) for method in chosen],
+        "target": str(target.value),
+    }
+    task = Task(split, settings, summary=_lines, data=_as_data)
+    return run_together("compare", compute, settings, pictures, to, model, run, task=task)
 
 
 def _chosen(methods: str, layer: str | None) -> list[Method]:
@@ -67,15 +88,15 @@ def _chosen(methods: str, layer: str | None) -> list[Method]:
     return chosen
 
 
-def _as_data(panel: Panel, output: Path) -> dict[str, object]:
+def _as_data(panel: Panel) -> dict[str, Any]:
     skipped = [{"method": name, "reason": reason} for name, reason in panel.skipped]
-    explanations = [readable(explanation) for explanation in panel]
-    return {"file": str(output), "skipped": skipped, "explanations": explanations}
+    return {"skipped": skipped, "explanations": [readable(explanation) for explanation in panel]}
 
 
-def _lines(panel: Panel) -> Sequence[str]:
+def _lines(panel: Panel) -> str:
     """Return lines with the target of each picture and with the skipped methods."""
-    lines = []
-    for explanation in panel.explanations[0] if panel.explanations else ():
-        lines.append(f"{explanation.batch.pictures[0].source}: {value_text(explanation)}")
-    return lines + [f"skipped {name}: {reason}" for name, reason in panel.skipped]
+    lines: Sequence[str] = [
+        f"{explanation.batch.pictures[0].source}: {value_text(explanation)}"
+        for explanation in (panel.explanations[0] if panel.explanations else ())
+    ]
+    return "\n".join([*lines, *(f"skipped {name}: {reason}" for name, reason in panel.skipped)])

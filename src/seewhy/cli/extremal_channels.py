@@ -1,20 +1,29 @@
 """`seewhy extremal-channels`: which channels of a layer suffice for the prediction?"""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from seewhy.cli.jobs import pictures_of
-from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, SWITCH, ModelOptions, OneTarget, Output, RunOptions
-from seewhy.cli.outputs import figure_path
-from seewhy.cli.progress import progress
-from seewhy.concepts.extremal_channels import STEPS, checked_shares
+from seewhy.cli.options import (
+    MODEL,
+    OUTPUT,
+    RUN,
+    SWITCH,
+    ModelOptions,
+    OneTarget,
+    OutputOptions,
+    RunOptions,
+)
+from seewhy.cli.printing import warn
+from seewhy.cli.running import Tell
+from seewhy.cli.together import run_together
+from seewhy.concepts.extremal_channels import STEPS, ExtremalChannels, checked_shares
 from seewhy.concepts.extremal_channels import extremal_channels as find
 from seewhy.errors import SeewhyError
+from seewhy.images import Batch
+from seewhy.models.model import Model
 
 
 def extremal_channels(
@@ -27,7 +36,7 @@ def extremal_channels(
     together: Annotated[bool, SWITCH] = False,
     photographs: Path | None = None,
     steps: int = STEPS,
-    output: Output = None,
+    to: OutputOptions = OUTPUT,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
 ) -> int:
@@ -51,28 +60,31 @@ def extremal_channels(
         A folder of pictures in which to illustrate channels; by default the explained pictures.
     steps
         The number of optimisation steps.
-    output
-        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
-        default dog.extremal-channels.png in the current folder.
     """
     fractions = _shares(shares)
-    path = figure_path(output, pictures, "extremal-channels")
-    loaded = load_all(pictures)
     among = None if photographs is None else pictures_of([photographs])
-    with progress(run.quiet) as tell:
+    left_out: dict[str, None] = {}
+
+    def compute(opened: Model, batch: Batch, tell: Tell) -> ExtremalChannels:
         result = find(
-            model.open(), loaded, layer, target, fractions,
+            opened, batch, layer, target, fractions,
             together=together, steps=steps, photographs=among,
             precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
-    result.save(path)
-    if run.json:
-        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not run.quiet:
-        print(f"{result.summary()}\nwritten   {path}")
-    for reason in result.exemplars.left_out:
-        print(f"seewhy: skipped: {reason}", file=sys.stderr)
-    return 2 if result.exemplars.left_out else 0
+        left_out.update(dict.fromkeys(result.exemplars.left_out))
+        return result
+
+    settings = {
+        "layer": layer, "target": target, "shares": fractions, "steps": steps,
+        "photographs": None if among is None else [str(path) for path in among],
+    }  # fmt: skip
+    joint = "--together learns one set of channels for all pictures" if together else ""
+    status = run_together(
+        "extremal-channels", compute, settings, pictures, to, model, run, only_together=joint
+    )
+    for reason in left_out:
+        warn(f"skipped: {reason}")
+    return 2 if left_out else status
 
 
 def _shares(text: str) -> tuple[float, ...]:

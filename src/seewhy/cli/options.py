@@ -8,15 +8,45 @@ from cyclopts import Group, Parameter
 
 from seewhy.errors import SeewhyError
 from seewhy.models.model import Model
+from seewhy.results import SUFFIXES
 from seewhy.sources import open_model
 from seewhy.support.settings import LARGEST_SEED, Settings
 from seewhy.targets.terms import TargetLike, difference, each
 
 # Help shows the groups in this order, after a command's own options.
+OUTPUT_GROUP = Group("Output", sort_key=0)
 TARGET_GROUP = Group("Target", sort_key=1)
 MODEL_GROUP = Group("Model", sort_key=2)
 RUN_GROUP = Group("Run", sort_key=3)
 SWITCH = Parameter(negative=(), show_default=False)
+
+
+@Parameter(name="*", group=OUTPUT_GROUP)
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the results go. Raises `SeewhyError` for a format that does not exist."""
+
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
+    """The file to write, whose suffix selects the format; or a folder, created if needed, for one
+    file per picture. By default a file in the current folder, such as dog.grad-cam.png."""
+
+    format_: Annotated[str | None, Parameter(name="--format", show_default=False)] = None
+    """The format where --output names no file: png, jpg, svg, pdf, html, json, npz or safetensors.
+    The default is png (compare: html)."""
+
+    resume: Annotated[bool, SWITCH] = False
+    """Continue an earlier run into the same folder: pictures are skipped whose result is there and
+    was made with the same picture, model, settings and versions."""
+
+    def __post_init__(self) -> None:
+        if self.suffix not in SUFFIXES:
+            valid = ", ".join(s.lstrip(".") for s in SUFFIXES)
+            raise SeewhyError(f"--format must be one of {valid}, not {self.suffix.lstrip('.')!r}")
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of files whose names are made."""
+        return f".{(self.format_ or 'png').lstrip('.').lower()}"
 
 
 @Parameter(name="*", group=MODEL_GROUP)
@@ -108,6 +138,7 @@ class RunOptions:
         return {name: getattr(self, name) for name in ("precision", "seed", "batch_size")}
 
 
+OUTPUT = OutputOptions()
 MODEL = ModelOptions()
 TARGET = TargetOptions()
 RUN = RunOptions()

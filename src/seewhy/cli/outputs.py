@@ -109,7 +109,9 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def figure_path(output: Path | None, requested: Sequence[Path], command: str) -> Path:
+def figure_path(
+    output: Path | None, requested: Sequence[Path], command: str, suffix: str = ".png"
+) -> Path:
     """Return `output`, or the default for one figure of all pictures: dog.sufficiency.png.
 
     The default for several pictures is dog-and-2-more.sufficiency.png, for a folder
@@ -119,7 +121,7 @@ def figure_path(output: Path | None, requested: Sequence[Path], command: str) ->
         picture = requested[0]
         first = _harmless(picture.resolve().name) if picture.is_dir() else _stem(picture)
         more = f"-and-{len(requested) - 1}-more" if len(requested) > 1 else ""
-        ending = f".{command}.png"
+        ending = f".{command}{suffix}"
         output = Path(_bounded(f"{first}{more}", ending, picture) + ending)
     return check_writable(check_suffix(output, SUFFIXES))
 

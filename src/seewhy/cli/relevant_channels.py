@@ -1,16 +1,25 @@
 """`seewhy relevant-channels`: which channels matter for the prediction, and what do they see?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, ModelOptions, OneTarget, Output, RunOptions
-from seewhy.cli.outputs import figure_path
-from seewhy.cli.progress import progress
+from seewhy.cli.options import (
+    MODEL,
+    OUTPUT,
+    RUN,
+    ModelOptions,
+    OneTarget,
+    OutputOptions,
+    RunOptions,
+)
+from seewhy.cli.running import Tell
+from seewhy.cli.together import run_together
+from seewhy.concepts.relevance import ChannelRelevance
 from seewhy.concepts.relevance import relevant_channels as find
+from seewhy.images import Batch
+from seewhy.models.model import Model
 
 
 def relevant_channels(
@@ -21,10 +30,10 @@ def relevant_channels(
     target: OneTarget = None,
     method: str = "lrp-epsilon-plus",
     count: int = 4,
-    output: Output = None,
+    to: OutputOptions = OUTPUT,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
-) -> None:
+) -> int:
     """Rank the channels of a layer by relevance, and map the relevance through the top ones.
 
     Parameters
@@ -39,19 +48,13 @@ def relevant_channels(
         An LRP method; `seewhy methods` lists them.
     count
         The number of channels to show.
-    output
-        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
-        default dog.relevant-channels.png in the current folder.
     """
-    path = figure_path(output, pictures, "relevant-channels")
-    loaded = load_all(pictures)
-    with progress(run.quiet) as tell:
-        result = find(
-            model.open(), loaded, layer, target, method,
+
+    def compute(opened: Model, batch: Batch, tell: Tell) -> ChannelRelevance:
+        return find(
+            opened, batch, layer, target, method,
             count=count, precision=run.precision, batch_size=run.batch_size, progress=tell,
         )  # fmt: skip
-    result.save(path)
-    if run.json:
-        print(json.dumps(result.to_dict() | {"file": str(path)}, ensure_ascii=False, indent=2))
-    elif not run.quiet:
-        print(f"{result.summary()}\nwritten   {path}")
+
+    settings = {"layer": layer, "target": target, "method": method, "count": count}
+    return run_together("relevant-channels", compute, settings, pictures, to, model, run)

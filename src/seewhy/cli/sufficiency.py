@@ -1,6 +1,5 @@
 """`seewhy sufficiency`: how much of the picture suffices for the prediction?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +7,25 @@ from cyclopts import Parameter
 
 from seewhy.attribution.explain import explain
 from seewhy.cli.hyperparameters import configured
-from seewhy.cli.loading import load_all
-from seewhy.cli.options import MODEL, RUN, ModelOptions, OneTarget, Output, RunOptions
-from seewhy.cli.outputs import figure_path
-from seewhy.cli.progress import progress
-from seewhy.evaluation.sufficiency import check_class, checked_share, sufficiency_curve
+from seewhy.cli.options import (
+    MODEL,
+    OUTPUT,
+    RUN,
+    ModelOptions,
+    OneTarget,
+    OutputOptions,
+    RunOptions,
+)
+from seewhy.cli.running import Task, Tell, one_by_one
+from seewhy.cli.together import run_together
+from seewhy.evaluation.sufficiency import (
+    SufficiencyCurve,
+    check_class,
+    checked_share,
+    sufficiency_curve,
+)
+from seewhy.images import Batch
+from seewhy.models.model import Model
 
 
 def sufficiency(
@@ -24,10 +37,10 @@ def sufficiency(
     target: OneTarget = None,
     algorithm: str = "exact-area",
     steps: int | None = None,
-    output: Output = None,
+    to: OutputOptions = OUTPUT,
     model: ModelOptions = MODEL,
     run: RunOptions = RUN,
-) -> None:
+) -> int:
     """Find the parts of given areas that best preserve the class, and measure its probability.
 
     Everything else is blurred. The figure shows the network's input and the probability as a
@@ -49,28 +62,23 @@ def sufficiency(
         probability preserved.
     steps
         Maximum number of optimisation steps; by default 100, or 800 for the published algorithm.
-    output
-        The file to write; its suffix selects the format: .png, .html, .json, .npz and others. By
-        default dog.sufficiency.png in the current folder.
     """
     settings = [f"areas={areas}", f"algorithm={algorithm}"]
     settings += [] if steps is None else [f"steps={steps}"]
     method = configured("extremal-perturbation", None, settings)
     checked_share(share)
-    path = figure_path(output, pictures, "sufficiency")
-    loaded = load_all(pictures)
-    opened = model.open()
-    batch = opened.prepare(loaded)
-    check_class(opened, batch, target)
-    with progress(run.quiet) as tell:
-        result = explain(
-            opened, batch, method, target,
-            progress=tell, **run.keywords,
-        )  # fmt: skip
-        curve = sufficiency_curve(opened, result, batch_size=run.batch_size)
-    curve.save(path, share=share)
-    if run.json:
-        data = curve.to_dict(share=share) | {"file": str(path)}
-        print(json.dumps(data, ensure_ascii=False, indent=2))
-    elif not run.quiet:
-        print(f"{curve.summary(share=share)}\nwritten   {path}")
+
+    def compute(opened: Model, batch: Batch, tell: Tell) -> SufficiencyCurve:
+        check_class(opened, batch, target)
+        result = explain(opened, batch, method, target, progress=tell, **run.keywords)
+        return sufficiency_curve(opened, result, batch_size=run.batch_size)
+
+    values = {k: str(v) for k, v in method.parameters.items()}
+    task_settings = {"hyperparameters": values, "target": target, "share": share}
+    task = Task(
+        one_by_one(compute), task_settings,
+        summary=lambda curve: curve.summary(share=share),
+        data=lambda curve: curve.to_dict(share=share),
+        saving={"share": share},
+    )  # fmt: skip
+    return run_together("sufficiency", compute, task_settings, pictures, to, model, run, task=task)

@@ -10,7 +10,7 @@ from seewhy.images.coercing import as_picture
 from seewhy.images.files import find_pictures, nearby
 from seewhy.images.loading import load_picture, picture_from_bytes
 from seewhy.images.picture import Picture
-from seewhy.images.preparing import Batch, Preparation, prepare
+from seewhy.images.preparing import Batch, Preparation, prepare, reduced
 from seewhy.images.view import View
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "nearby",
     "picture_from_bytes",
     "prepare",
+    "reduced",
 ]

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from seewhy.images.view import View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 KERNELS = ("bilinear", "bicubic", "nearest")
+DRAWN = 1024  # pixels of the long side of a picture that is kept to be drawn
 MOST_PIXELS = 100_000_000  # of a resized picture, before the crop; about one gigabyte
 
 
@@ -133,11 +134,10 @@ class Batch:
     def joined(batches: "Iterable[Batch]") -> "Batch":
         """Concatenate several batches of pictures of the same size."""
         parts = list(batches)
-        return Batch(
-            torch.cat([part.pixels for part in parts]),
-            tuple(picture for part in parts for picture in part.pictures),
-            tuple(view for part in parts for view in part.views),
-        )
+        pictures = tuple(picture for part in parts for picture in part.pictures)
+        views = tuple(view for part in parts for view in part.views)
+        _require_one_size(pictures, views)
+        return Batch(torch.cat([part.pixels for part in parts]), pictures, views)
 
 
 def prepare(things: Any, preparation: Preparation) -> Batch:
@@ -159,6 +159,34 @@ def prepare(things: Any, preparation: Preparation) -> Batch:
     inputs, views = zip(*(preparation(picture) for picture in pictures), strict=True)
     _require_one_size(pictures, views)
     return Batch(torch.stack(inputs), pictures, views)
+
+
+def reduced(batch: Batch, longest: int = DRAWN) -> Batch:
+    """Replace pictures by copies whose long side has at most `longest` pixels, to save memory.
+
+    What the model sees stays the same; maps are drawn over the copies, and `View.to_original` maps
+    to them.
+    """
+    pairs = [_reduced(p, v, longest) for p, v in zip(batch.pictures, batch.views, strict=True)]
+    return Batch(batch.pixels, tuple(p for p, _ in pairs), tuple(v for _, v in pairs))
+
+
+def _reduced(picture: Picture, view: View, longest: int) -> tuple[Picture, View]:
+    height, width = picture.size
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return picture, view
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    y, x = size[0] / height, size[1] / width
+    top, left, box_height, box_width = view.box
+    note = f"drawn at {size[1]} x {size[0]} of {width} x {height} pixels"
+    small = replace(
+        picture,
+        pixels=_interpolate(picture.pixels, size, "bilinear"),
+        bands=None if picture.bands is None else _interpolate(picture.bands, size, "bilinear"),
+        notes=(*picture.notes, note),
+    )
+    return small, View(size, (top * y, left * x, box_height * y, box_width * x), view.size)
 
 
 def grey(pixels: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 1 h w"]:

@@ -7,8 +7,8 @@
      "settings": "3f2a...", "bytes": 48213, "sha256": "..."}
 
 A line is written after its file is complete, so a run that is killed loses at most the line of its
-last file. One run at a time writes into a folder: it holds the lock `.seewhy.lock`, which the system
-releases when the process ends, however it ends.
+last file. One run at a time writes into a folder: it holds the lock `.seewhy.lock`, which the
+system releases when the process ends, however it ends.
 """
 
 import hashlib
@@ -90,7 +90,7 @@ class Manifest:
         record = Record(
             path.name, picture, picture_sha256, self._id, path.stat().st_size, sha256_of(path)
         )
-        lines = [vars(record)]
+        lines: list[Mapping[str, Any]] = [vars(record)]
         if self._id not in self._known:
             lines.insert(0, {"id": self._id, "settings": self.settings})
         self._append(lines)
