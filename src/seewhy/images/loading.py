@@ -1,7 +1,7 @@
 """Read a picture file with Pillow, as an upright, opaque sRGB picture of the first frame."""
 
 import io
-import warnings
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,13 @@ from torch import Tensor
 from seewhy.errors import SeewhyError
 from seewhy.images.files import PathLike, require_file
 from seewhy.images.picture import Picture, picture_from_channels
+from seewhy.support.quiet import quiet
 
+# No format whose reader starts another program (EPS: Ghostscript) or opens further files.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "TGA", "JPEG2000", "MPO")
+FORMATS += ("AVIF",)
+MOST_PIXELS = 120_000_000  # about 2 GiB of memory while it is converted
+COUNTED = 2**20  # bytes of a file up to which its frames are counted, one by one
 DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # more than 8 bits in one channel
 MANAGED = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")  # modes with colour profile conversion
 
@@ -26,12 +32,12 @@ def load_picture(path: PathLike) -> Picture:
     kept if Pillow supports it, transparent parts become white, and the first of several frames is
     used. `Picture.notes` lists what was changed.
 
-    Raises `SeewhyError` if the file is missing, empty, not a picture, truncated, unreadable or
-    extremely large.
+    Raises `SeewhyError` if the file is missing, empty, not a picture of a format in `FORMATS`,
+    truncated, unreadable, or has more than 120 million pixels.
     """
     file = require_file(Path(path), "picture")
-    with _quietly(), _reading(file):
-        image = Image.open(file)
+    with quiet("PIL"):
+        image = _open(file, file)
     # A file name that is not valid Unicode cannot be printed, drawn or written into a report.
     source = str(file).encode(errors="surrogateescape").decode(errors="replace")
     with image:
@@ -42,15 +48,20 @@ def picture_from_bytes(content: bytes, source: str) -> Picture:
     """Load a picture from the bytes of a file, like `load_picture`; `source` names it."""
     if not content:
         raise SeewhyError(f"{source} is empty (0 bytes); give a complete picture file")
-    with _quietly(), _reading(source):
-        image = Image.open(io.BytesIO(content))
+    with quiet("PIL"):
+        image = _open(io.BytesIO(content), source)
     with image:
         return picture_from_pillow(image, source)
 
 
 def picture_from_pillow(image: Image.Image, source: str) -> Picture:
     """Convert an open Pillow image to a `Picture`; the image is not changed."""
-    with _quietly():
+    if image.format is not None and image.format not in FORMATS:
+        raise SeewhyError(
+            f"{source} is a {image.format} picture, a format that is not opened here; give a JPEG, "
+            "PNG, WebP, GIF or TIFF file, or image.copy() after image.load()"
+        )
+    with quiet("PIL"):
         upright = _upright(image, source)
         notes = _frame_note(image)
         if upright.mode in DEEP_GREY:
@@ -61,9 +72,19 @@ def picture_from_pillow(image: Image.Image, source: str) -> Picture:
     return picture_from_channels(values, source, notes + conversion_notes)
 
 
-def _quietly() -> warnings.catch_warnings:
-    """Suppress Pillow's warnings about unusual metadata, which does not affect the pixels."""
-    return warnings.catch_warnings(action="ignore")
+def _open(file: Path | io.BytesIO, source: PathLike) -> Image.Image:
+    """Open a file of a known format, and check its size before anything is decoded."""
+    Image.init()  # makes all formats known; it is quick the second time
+    with _reading(source):
+        image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    pixels = image.size[0] * image.size[1]
+    if pixels > MOST_PIXELS:
+        image.close()
+        raise SeewhyError(
+            f"{source} is too large: {image.size[0]} x {image.size[1]} pixels, more than "
+            f"{MOST_PIXELS:,}; make it smaller first"
+        )
+    return image
 
 
 @contextmanager
@@ -100,6 +121,12 @@ def _upright(image: Image.Image, source: str) -> Image.Image:
 
 def _frame_note(image: Image.Image) -> tuple[str, ...]:
     try:
+        size = os.fstat(image.fp.fileno()).st_size if image.fp else 0  # type: ignore[union-attr]
+    except (OSError, ValueError, AttributeError):
+        size = 0  # not a file
+    if size > COUNTED:
+        return ("first of several frames",) if getattr(image, "is_animated", False) else ()
+    try:
         frames = getattr(image, "n_frames", 1)
     except Exception:  # a later frame is damaged, but the first one has been read
         return ("first frame; a later one is damaged",)
@@ -108,7 +135,10 @@ def _frame_note(image: Image.Image) -> tuple[str, ...]:
 
 def _deep_grey(image: Image.Image, source: str) -> tuple[Tensor, tuple[str, ...]]:
     """Scale 16-bit values by 65535; wider integers and floats outside [0, 1] by their own range."""
-    values = torch.from_numpy(np.array(image).astype(np.float64))[None]
+    array = np.array(image)
+    if image.mode.startswith("I;16"):  # 0 to 65535, without a detour through larger numbers
+        return torch.from_numpy(array.astype(np.float32) / np.float32(65535))[None], ()
+    values = torch.from_numpy(array.astype(np.float64))[None]
     if not values.isfinite().all():
         raise SeewhyError(f"{source} holds NaN or infinite values; save it as 8-bit RGB")
     low, high = values.min().item(), values.max().item()

@@ -1,7 +1,6 @@
 """Convert a figure to the bytes of an image file, to notebook output, or to an HTML page."""
 
 import io
-import warnings
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from PIL.Image import Image
 
 from seewhy.show.encoding import png_uri
 from seewhy.show.tree import tree
+from seewhy.support.quiet import quiet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +47,8 @@ def image_bytes(figure: "Figure | Image", suffix: str, dpi: int = 150) -> bytes:
         kind = {".png": "PNG", ".jpg": "JPEG"}[suffix]
         figure.save(buffer, kind, dpi=(dpi, dpi), quality=92, compress_level=4)
         return buffer.getvalue()
-    with warnings.catch_warnings():
-        # Characters that the font lacks are drawn as boxes; the file is still valid.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    # Characters that the font lacks are drawn as boxes; the file is still valid.
+    with quiet(message="Glyph .* missing from font"):
         figure.savefig(buffer, format=suffix.lstrip("."), dpi=dpi)
     return buffer.getvalue()
 

@@ -7,7 +7,6 @@ that reading needs is a small multiple of the file's size.
 import argparse
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch.serialization import safe_globals
 from seewhy.errors import SeewhyError
 from seewhy.images.files import require_file
 from seewhy.sources.pickled import ANOTHER, check_pickles, check_zip, would_run
+from seewhy.support.quiet import quiet
 
 StateDict = dict[str, Tensor]
 
@@ -91,7 +91,7 @@ def _from_torch(file: Path) -> Any:
         # Namespace is harmless, and many training scripts store their arguments in one.
         with (
             file.open("rb") as stream,  # with a file name, torch.load would go by its suffix
-            warnings.catch_warnings(action="ignore"),
+            quiet("torch"),
             safe_globals([argparse.Namespace]),
         ):
             return torch.load(stream, map_location="cpu", weights_only=True)
