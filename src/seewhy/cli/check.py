@@ -1,6 +1,5 @@
 """`seewhy check`: is the network read correctly?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from cyclopts import Parameter
 from seewhy.cli.loading import load
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions, Output
 from seewhy.cli.outputs import check_suffix, check_writable
+from seewhy.cli.printing import say, say_json
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selfcheck import selfcheck
 from seewhy.results import SUFFIXES
@@ -50,7 +50,7 @@ def check(
     if output is not None:
         result.save(output)
     if as_json:
-        print(json.dumps(result.to_dict(), ensure_ascii=False, indent=2))
+        say_json(result.to_dict())
     elif not quiet:
-        print(result.summary())
+        say(result.summary())
     return 0 if result.ok else 1

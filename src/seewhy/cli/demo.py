@@ -12,6 +12,7 @@ from seewhy.attribution.method import Method, as_method
 from seewhy.attribution.report import Chapter, report
 from seewhy.cli.options import SWITCH
 from seewhy.cli.outputs import make_folder
+from seewhy.cli.printing import say
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
 from seewhy.images import Picture, load_picture
@@ -88,10 +89,10 @@ def demo(
     path = folder / "report.html"
     report(chapters, path, title="What networks look at")
     first, last = parts[0], parts[-1]
-    print("To run single steps on these pictures or your own:")
-    print(f"  seewhy compare {first.pictures[0].source} -m {first.model.name} -o report.html")
-    print(f"  seewhy explain {last.pictures[0].source} -m {last.model.name} --method grad-cam")
-    print(f"Report: {path.resolve()}")
+    say("To run single steps on these pictures or your own:")
+    say(f"  seewhy compare {first.pictures[0].source} -m {first.model.name} -o report.html")
+    say(f"  seewhy explain {last.pictures[0].source} -m {last.model.name} --method grad-cam")
+    say(f"Report: {path.resolve()}")
 
 
 def _share(tell: Report, index: int, count: int) -> Report:
@@ -105,7 +106,7 @@ def _photographs(folder: Path) -> list[Part]:
         model = open_model("efficientnet-lite0")
         chosen = [photograph for photograph in photographs() if photograph.name in SHOWN]
     except SeewhyError as missing:
-        print(f"Photographs skipped: {missing}")
+        say(f"Photographs skipped: {missing}")
         return []
     pictures = [_saved(folder, name, load_picture(path).pixels) for name, path, _ in chosen]
     right = {f"{name}.png": SHOWN[name] for name, _, _ in chosen}

@@ -1,7 +1,6 @@
 """`seewhy methods`, `seewhy models` and `seewhy layers`: list what is available."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from seewhy.attribution.explain import methods as all_methods
 from seewhy.attribution.method import Method, as_method
 from seewhy.cli.hyperparameters import describe, meanings
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions
+from seewhy.cli.printing import say, say_json
 from seewhy.errors import SeewhyError, Unknown
 from seewhy.models.layers import LayerGraph
 from seewhy.sources import available, find_architecture
@@ -37,7 +37,7 @@ def methods(name: str | None = None, /, *, as_json: AsJson = False) -> None:
         _print_method(listed[name])
     else:
         _print_table([[method.name, method.question] for method in listed.values()])
-        print("\n`seewhy methods NAME` describes a method and its hyperparameters.")
+        say("\n`seewhy methods NAME` describes a method and its hyperparameters.")
 
 
 def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
@@ -61,7 +61,7 @@ def models(name: str | None = None, /, *, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(names)
     else:
-        print("\n".join(names))
+        say("\n".join(names))
 
 
 def layers(
@@ -120,13 +120,13 @@ def _method_data(method: type[Method]) -> dict[str, Any]:
 
 
 def _print_method(method: type[Method]) -> None:
-    print(f"{method.name}: {method.question}\n")
-    print(method.summary())
-    print(f"Source: {method.source}")
+    say(f"{method.name}: {method.question}\n")
+    say(method.summary())
+    say(f"Source: {method.source}")
     explained = meanings(method)
     rows = [[name, default, explained.get(name, "")] for name, default in describe(method)]
     if rows:
-        print()
+        say("")
         _print_table([["--set", "default", ""], *rows])
 
 
@@ -139,9 +139,9 @@ def _print_model(name: str, as_json: bool) -> None:
         _print_json(data | {"class_count": known.count, "classes": classes})
         return
     pixels = f"{size[0]} x {size[1]} pixels" if size else "any size"
-    print(f"{name}: {known.count or 'an unknown number of'} classes, {pixels}")
+    say(f"{name}: {known.count or 'an unknown number of'} classes, {pixels}")
     if classes:
-        print()
+        say("")
         _print_table([[str(index), label] for index, label in enumerate(classes)])
 
 
@@ -150,8 +150,8 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False, indent=2))
+    say_json(data)
