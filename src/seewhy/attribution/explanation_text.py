@@ -3,7 +3,7 @@
 from seewhy.attribution.drawing import display_sigma
 from seewhy.attribution.explanation import Cost, Explanation
 from seewhy.show.statistics import statistics
-from seewhy.show.text import number, percent, picture_name, place_text, range_text, remarks
+from seewhy.show.text import joined, number, percent, picture_name, place_text, range_text, remarks
 
 
 def summary(explanation: Explanation) -> str:
@@ -11,7 +11,7 @@ def summary(explanation: Explanation) -> str:
     pictures = [_picture_summary(picture) for picture in explanation]
     closing = [f"cost      {cost_text(explanation.cost)}"]
     closing += [f"note      {note}" for note in explanation.notes]
-    return "\n".join(["\n\n".join(pictures), *closing])
+    return "\n\n".join(pictures) + "\n" + joined(closing)
 
 
 def _picture_summary(explanation: Explanation) -> str:
@@ -29,7 +29,7 @@ def _picture_summary(explanation: Explanation) -> str:
     lines += [f"constants {text}" for text in [constants_text(explanation, 0)] if text]
     lines += [f"warning   {text}" for text in [constants_warning(explanation, 0)] if text]
     lines += [f"note      {text}" for text in remarks(numbers)]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def caption(explanation: Explanation, index: int = 0) -> str:

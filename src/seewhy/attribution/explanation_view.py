@@ -10,6 +10,7 @@ from seewhy.attribution.figure import figure, image
 from seewhy.attribution.report import report_html
 from seewhy.show.jsonable import jsonable
 from seewhy.show.statistics import statistics
+from seewhy.support.printable import printable
 
 __all__ = ["data", "figure", "image", "pack", "page", "readable", "target_text", "text"]
 
@@ -18,7 +19,7 @@ def text(result: Explanation | Panel) -> str:
     """Return a few lines of plain text per method and picture, and the skipped methods."""
     panel = as_panel(result)
     parts = [summary(explanation) for explanation in panel]
-    parts += [f"skipped   {name}: {reason}" for name, reason in panel.skipped]
+    parts += [printable(f"skipped   {name}: {reason}") for name, reason in panel.skipped]
     return "\n\n".join(parts)
 
 

@@ -29,6 +29,7 @@ from seewhy.show.encoding import TINY, data_uri
 from seewhy.show.overlay import rgb
 from seewhy.show.text import brief_place_text, number, range_text, remarks
 from seewhy.support.files import write_bytes
+from seewhy.support.printable import printable
 
 FIRST_LOOK = 3  # methods that are shown at first; the others unfold
 
@@ -60,6 +61,11 @@ def report(
     write_bytes(path, report_html(panels, title, lead).encode())
 
 
+def _visible(value: Any) -> Any:
+    """Return what the template inserts: text of others with its invisible characters escaped."""
+    return printable(value, keep="\n") if type(value) is str else value
+
+
 def report_html(
     panels: Sequence[Explanation | Panel | Chapter],
     title: str | None = None,
@@ -79,6 +85,7 @@ def report_html(
     environment = Environment(
         loader=loader,
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,118 +8,112 @@
 The exit status is
 
     0      done
-    1      an error in seewhy; a report file is written to attach to a bug report
-    2      an error that the user can correct, in one line; or pictures were left out, each named
+    1      an error in seewhy, with a file to attach to a report; or `check` found a difference
+    2      an error that the user can correct, in one line; or pictures were left out, each named;
+           or standard output could not be written, as on a full disk
+    129    the terminal was closed (SIGHUP)
     130    interrupted by Ctrl-C, even while the libraries are being imported
-    141    the reader of standard output went away, and nothing but the output was asked for
-    143    terminated
+    141    the reader of standard output went away, and no file was written
+    143    terminated (SIGTERM)
 
-If the reader of standard output goes away while files are written (`seewhy explain ... | head`),
-the files are still written, and the status is that of the work. If standard output cannot be
-written otherwise, as on a full disk, the status is 2. `--version` and the list of commands do not
-import torch.
+If the reader of standard output goes away (`seewhy explain ... | head`), the work goes on; if it
+writes files, they are written and the status is that of the work. `--version` and the list of
+commands do not import torch.
 """
 
-import io
-import os
-import signal
+import errno
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
+from seewhy.cli.printing import begin, exit_status, warn
+from seewhy.cli.process import sensible_width, signals_handled, stop_status
+from seewhy.cli.streams import guarded_streams
 from seewhy.errors import SeewhyError
 from seewhy.version import __version__
 
-NARROWEST = 40  # columns of a terminal, at least
 STANDARD_INPUT = "<stdin>"  # replaces "-", which cyclopts would read as an option
+
+# Errors of the system that the user can mend, wherever they occur.
+SYSTEM = {
+    *(errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC),
+    *(errno.EPERM, errno.EROFS, getattr(errno, "EDQUOT", None), getattr(errno, "ESTALE", None)),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for terminals without Unicode
-    _prepare_environment()
-    words = [STANDARD_INPUT if word == "-" else word for word in given if word != "--debug"]
-    sys.exit(_run(words, debug))
-
-
-class Terminated(BaseException):
-    """The process was asked to end (SIGTERM, SIGHUP); like Ctrl-C, it cleans up first."""
-
-
-def _prepare_environment() -> None:
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # Not where it is ignored, as under nohup.
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                signal.signal(number, _terminated)
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)  # help texts cannot be wrapped to nothing
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    with guarded_streams(), sensible_width():
+        status = _run(given, debug="--debug" in given)
+    sys.exit(status)
 
 
 def _run(given: list[str], debug: bool) -> int:
-    if given == ["--version"]:
-        print(__version__)  # without importing cyclopts
-        return 0
-    from seewhy.cli.printing import begin, finished, warn
-
+    words = [STANDARD_INPUT if word == "-" else word for word in given if word != "--debug"]
+    begin()
     try:
-        Path.cwd()
-        from seewhy.cli.app import app
-
-        if given and not given[0].startswith("-") and given[0] in app:
-            import seewhy.cli.libraries  # noqa: F401  first, because it calls gc.freeze
-        begin()
-        status = int(app(given, exit_on_error=False, print_error=False) or 0)
-        return finished(status)
-    except Terminated:
-        return 143
+        with signals_handled():
+            return exit_status(_status(words))
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        status, line = _verdict(error)
+        status, line = _verdict(error, given)
         warn(line)
-        finished(status)
-        return status
+        return exit_status(status)
 
 
-def _verdict(error: BaseException) -> tuple[int, str]:
+def _status(words: list[str]) -> int:
+    if words == ["--version"]:
+        print(__version__)  # without importing cyclopts
+        return 0
+    Path.cwd()  # raises if the folder has been deleted
+    from seewhy.cli.app import app
+
+    if words and not words[0].startswith("-") and words[0] in app:
+        import seewhy.cli.libraries  # noqa: F401  first, because it calls gc.freeze
+    return int(app(words, exit_on_error=False, print_error=False) or 0)
+
+
+def _verdict(error: BaseException, given: Sequence[str]) -> tuple[int, str]:
     """Return the exit status and the message for an error."""
     if isinstance(error, KeyboardInterrupt):
-        return 130, f"interrupted; {error}" if str(error) else "interrupted"
+        word = "interrupted" if stop_status() == 130 else "terminated"
+        return stop_status(), f"{word}; {error}" if str(error) else word
     if isinstance(error, SeewhyError):
         return 2, str(error)
-    if isinstance(error, FileNotFoundError) and not _has_folder():
-        return 2, "the current folder has been deleted; change to another one"
+    if isinstance(error, OSError):
+        if isinstance(error, FileNotFoundError) and not _has_folder():
+            return 2, "the current folder has been deleted; change to another one"
+        if error.errno in SYSTEM:
+            where = f" ({error.filename})" if error.filename else ""
+            return 2, f"the system reports: {error.strerror}{where}; --debug shows the traceback"
     if isinstance(error, MemoryError):
         return 2, "out of memory; use smaller pictures or a smaller --batch-size"
+    if isinstance(error, RecursionError):
+        return 2, "the network or an argument is nested too deeply; --debug shows where"
     from cyclopts import CycloptsError
 
     from seewhy.cli.messages import sentence
 
     if isinstance(error, CycloptsError):
         return 2, sentence(error)
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return 2, "out of memory on the device; use a smaller --batch-size, or --device cpu"
     from seewhy.support.crash_report import write_crash_report
 
-    report = write_crash_report(error, sys.argv[1:])
+    report = write_crash_report(error, given)
     attach = f", and attach {report}" if report else "; --debug shows the traceback"
-    return 1, f"unexpected {type(error).__name__}: {error}; please report it{attach}"
+    return 1, f"unexpected {_text(error)}; please report it{attach}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # the error cannot be printed
+        return type(error).__name__
 
 
 def _has_folder() -> bool:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from seewhy.cli.loading import load
 from seewhy.cli.options import MODEL, SWITCH, ModelOptions, Output
 from seewhy.cli.outputs import check_suffix, check_writable
-from seewhy.cli.printing import say, say_json
+from seewhy.cli.printing import say, say_json, wrote_file
 from seewhy.cli.progress import progress
 from seewhy.evaluation.selfcheck import selfcheck
 from seewhy.results import SUFFIXES
@@ -49,6 +49,7 @@ def check(
         result = selfcheck(opened, loaded, progress=tell)
     if output is not None:
         result.save(output)
+        wrote_file()
     if as_json:
         say_json(result.to_dict())
     elif not quiet:

@@ -12,7 +12,7 @@ from seewhy.attribution.method import Method, as_method
 from seewhy.attribution.report import Chapter, report
 from seewhy.cli.options import SWITCH
 from seewhy.cli.outputs import make_folder
-from seewhy.cli.printing import say
+from seewhy.cli.printing import say, wrote_file
 from seewhy.cli.progress import progress
 from seewhy.errors import SeewhyError
 from seewhy.images import Picture, load_picture
@@ -88,6 +88,7 @@ def demo(
     ]
     path = folder / "report.html"
     report(chapters, path, title="What networks look at")
+    wrote_file()
     first, last = parts[0], parts[-1]
     say("To run single steps on these pictures or your own:")
     say(f"  seewhy compare {first.pictures[0].source} -m {first.model.name} -o report.html")

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from seewhy.support.printable import printable
+
 PATIENCE = 1.0  # seconds before the bar appears, so that short runs show none
 
 
@@ -27,7 +29,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     )
 
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
@@ -41,7 +43,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 
     def update(description: str, share: float) -> None:
         nonlocal started
-        bar.update(task, description=description, completed=share)
+        bar.update(task, description=printable(description), completed=share)
         if not started and time.monotonic() - start > PATIENCE:
             bar.start()
             started = True

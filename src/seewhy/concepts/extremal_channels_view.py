@@ -21,7 +21,7 @@ from seewhy.show.figure_grid import (
 )
 from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.text import name_of, number, percent, picture_name
+from seewhy.show.text import joined, name_of, number, percent, picture_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def text(result: ExtremalChannels) -> str:
         lines.append(f"crops     from {_photographs(result)}")
     lines += [f"left out  {reason}" for reason in result.exemplars.left_out]
     lines += [f"note      {note}" for note in result.notes]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def figure(result: ExtremalChannels) -> "Figure":

@@ -17,7 +17,7 @@ from seewhy.show.figure_grid import (
 )
 from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.text import percent, picture_name
+from seewhy.show.text import joined, percent, picture_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def text(result: ChannelRelevance) -> str:
     for picture, target, channels in rows:
         shares = ", ".join(f"{address} {percent(share)}" for address, share in channels)
         lines.append(f"{picture_name(picture)}: {target}: {shares}")
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def figure(result: ChannelRelevance) -> "Figure":

@@ -21,7 +21,7 @@ from seewhy.show.figure_grid import (
 )
 from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.text import number, percent, picture_name
+from seewhy.show.text import joined, number, percent, picture_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def text(comparison: ChannelSelectivity) -> str:
         lines += [f"channels  {'; '.join(_channel_text(comparison, 0, rank) for rank in range(3))}"]
     lines += [f"{name:<{width}}  {verdict}" for name, verdict in verdicts]
     lines += [f"left out {name}: {reason}" for name, reason in comparison.skipped]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def figure(comparison: ChannelSelectivity) -> "Figure":

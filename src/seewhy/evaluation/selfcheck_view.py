@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from seewhy.evaluation.checks.check import DIFFERS, NOT_APPLICABLE, OK, Check
 from seewhy.evaluation.selfcheck import SelfCheck
 from seewhy.show.figure_grid import FAINT, INK, LINE, MARGIN
+from seewhy.show.glyphs import drawable
 from seewhy.show.jsonable import jsonable
-from seewhy.show.text import name_of
+from seewhy.show.text import joined, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ def text(check: SelfCheck) -> str:
             for words in (row.measured, row.reason):
                 wrapped = textwrap.wrap(words, WIDE - len(indent))
                 lines += [indent + part for part in wrapped]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def figure(check: SelfCheck) -> "Figure":
@@ -50,7 +51,7 @@ def figure(check: SelfCheck) -> "Figure":
             drawn.text(
                 (MARGIN + left) / WIDTH,
                 1 - (MARGIN + (number + 0.5) * LINE) / height,
-                words,
+                drawable(words),
                 fontsize=7.5,
                 color=colour,
                 va="center",

@@ -18,7 +18,7 @@ from seewhy.show.figure_grid import (
 )
 from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
-from seewhy.show.text import number, picture_name
+from seewhy.show.text import joined, number, picture_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def text(curve: SufficiencyCurve, share: float = 0.5) -> str:
         whole = _probability(float(curve.whole.mean()))
         lines.append(f"mean      {whole}; {_kept(curve, curve.kept.mean(0).tolist())}")
     lines += [f"note      {note}" for note in curve.notes]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def figure(curve: SufficiencyCurve, share: float = 0.5) -> "Figure":

@@ -150,7 +150,9 @@ def _packed(result: Result) -> tuple[dict[str, Any], str]:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return _utf8(json.dumps(values, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(values, allow_nan=False, ensure_ascii=False)
+    # Characters that a terminal would obey, or that UTF-8 cannot encode, are escaped.
+    return (text if text.isprintable() else json.dumps(values, allow_nan=False)).encode()
 
 
 def _utf8(text: str) -> bytes:

@@ -14,7 +14,9 @@ from torch import Tensor
 from seewhy.show.colour import colours, normalise
 from seewhy.show.drawing import Drawing
 from seewhy.show.encoding import TINY
+from seewhy.show.glyphs import drawable
 from seewhy.show.text import number, remarks
+from seewhy.support.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +120,7 @@ class FigureGrid(Layout):
             self.figure.text(
                 MARGIN / self.width,
                 y,
-                text,
+                drawable(text),
                 va="center",
                 fontsize=7.5,
                 color=FAINT,
@@ -150,7 +152,7 @@ def draw_map(
     bar = grid.axes(line, column, grid.image_height + BAR_BELOW, BAR_HEIGHT, BAR_NARROW)
     _colour_bar(bar, drawing, signed)
     if texts:
-        bar.set_xlabel(texts[0], fontsize=6.5, color=FAINT, labelpad=1)
+        bar.set_xlabel(drawable(texts[0]), fontsize=6.5, color=FAINT, labelpad=1)
 
 
 def write_beside(
@@ -160,11 +162,11 @@ def write_beside(
     axes = grid.axes(line, column, 0.0, grid.image_height)
     axes.set_axis_off()
     style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "top"}
-    axes.text(0, 1, clip(title, 34), fontsize=9, color=INK, **style)
+    axes.text(0, 1, drawable(clip(title, 34)), fontsize=9, color=INK, **style)
     axes.text(
         0,
         0.91 if title else 1,
-        "\n".join(lines),
+        drawable("\n".join(lines)),
         fontsize=7.5,
         color=FAINT,
         linespacing=1.5,
@@ -199,8 +201,8 @@ def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
 def write_title(axes: "Axes", text: str, small: str) -> None:
     """Write a title above the axes, with a smaller subtitle under it."""
     style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "bottom"}
-    axes.text(0, 1.08, clip(text, 34), fontsize=9, color=INK, **style)
-    axes.text(0, 1.015, clip(small, 46), fontsize=7, color=FAINT, **style)
+    axes.text(0, 1.08, drawable(clip(text, 34)), fontsize=9, color=INK, **style)
+    axes.text(0, 1.015, drawable(clip(small, 46)), fontsize=7, color=FAINT, **style)
 
 
 def write_below(axes: "Axes", text: str) -> None:
@@ -208,7 +210,7 @@ def write_below(axes: "Axes", text: str) -> None:
     axes.text(
         0,
         -0.02,
-        text,
+        drawable(text),
         fontsize=7,
         color=FAINT,
         transform=axes.transAxes,
@@ -219,5 +221,5 @@ def write_below(axes: "Axes", text: str) -> None:
 
 def clip(text: str, most: int) -> str:
     """Put the text on one line and shorten it to at most `most` characters."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -27,6 +27,7 @@ from seewhy.show.figure_grid import (
     ticks,
 )
 from seewhy.show.text import remarks
+from seewhy.support.printable import printable
 
 DPI = 150
 
@@ -97,7 +98,7 @@ class PixelGrid(Layout):
         self, left: float, top: float, text: str, points: float, ink: str, anchor: str
     ) -> None:
         position = left * DPI, top * DPI
-        self.pen.text(position, text, fill=ink, font=_font(points), anchor=anchor)
+        self.pen.text(position, printable(text), fill=ink, font=_font(points), anchor=anchor)
 
 
 ANCHORS = {"left": "la", "center": "ma", "right": "ra"}

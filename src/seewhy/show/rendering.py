@@ -1,14 +1,13 @@
 """Convert a figure to the bytes of an image file, to notebook output, or to an HTML page."""
 
 import io
-from html import escape
 from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
 from seewhy.show.encoding import png_uri
+from seewhy.show.text import html
 from seewhy.show.tree import tree
-from seewhy.support.quiet import quiet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +46,7 @@ def image_bytes(figure: "Figure | Image", suffix: str, dpi: int = 150) -> bytes:
         kind = {".png": "PNG", ".jpg": "JPEG"}[suffix]
         figure.save(buffer, kind, dpi=(dpi, dpi), quality=92, compress_level=4)
         return buffer.getvalue()
-    # Characters that the font lacks are drawn as boxes; the file is still valid.
-    with quiet(message="Glyph .* missing from font"):
-        figure.savefig(buffer, format=suffix.lstrip("."), dpi=dpi)
+    figure.savefig(buffer, format=suffix.lstrip("."), dpi=dpi)
     return buffer.getvalue()
 
 
@@ -58,8 +55,8 @@ def notebook(result: object, figure: "Figure | Image", text: str) -> str:
     image = png_uri(image_bytes(figure, ".png", dpi=110))
     return (
         f"{NOTEBOOK_STYLE}<div class=seewhy>"
-        f'<img src="{image}" alt="{escape(text)}">'
-        f"<details open><summary>Summary</summary><pre>{escape(text)}</pre></details>"
+        f'<img src="{image}" alt="{html(text)}">'
+        f"<details open><summary>Summary</summary><pre>{html(text)}</pre></details>"
         f"{tree('result', result)}</div>"
     )
 
@@ -67,4 +64,4 @@ def notebook(result: object, figure: "Figure | Image", text: str) -> str:
 def page(title: str, figure: "Figure", text: str) -> str:
     """Return a self-contained HTML page with the figure and, below it, the text."""
     image = png_uri(image_bytes(figure, ".png"))
-    return PAGE.format(title=escape(title), image=image, text=escape(text))
+    return PAGE.format(title=html(title), image=image, text=html(text))

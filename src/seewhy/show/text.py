@@ -1,10 +1,27 @@
 """Numbers, percentages, names and map statistics as text."""
 
 import math
+from collections.abc import Iterable
+from html import escape
 
 from seewhy.images import Picture
 from seewhy.show.colour import CLIP, PEDESTAL
 from seewhy.show.statistics import Statistics
+from seewhy.support.printable import printable
+
+
+def joined(lines: Iterable[str]) -> str:
+    r"""Join lines with newlines; in a line, characters that a terminal would obey are escaped.
+
+    A newline in a name is escaped too, so that a name cannot look like a line of its own.
+    """
+    return "\n".join(printable(line) for line in lines)
+
+
+def html(text: str) -> str:
+    """Return text for HTML, in an element or a quoted attribute; invisible characters are
+    escaped, as they could reverse what is read or are not allowed in a page."""
+    return escape(printable(text, keep="\n"))
 
 
 def picture_name(picture: Picture) -> str:

@@ -4,13 +4,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from seewhy.show.text import number
+from seewhy.show.text import html, number
 
 MOST = 12  # entries shown of a list or mapping; the rest are only counted
 LETTERS = 100  # characters shown of a value
@@ -28,7 +27,7 @@ def tree(name: str, value: Any) -> str:
     size = len(value) if isinstance(value, Mapping | list | tuple) else 0
     more = f"<div class=leaf>… {size - MOST:,} more</div>" if size > MOST else ""
     kind = type(value).__name__ + (f", {size:,}" if size else "")
-    summary = f"<summary>{_label(name)} <i>{escape(kind)}</i></summary>"
+    summary = f"<summary>{_label(name)} <i>{html(kind)}</i></summary>"
     return f"<details>{summary}<div class=inside>{inside}{more}</div></details>"
 
 
@@ -45,7 +44,7 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]] | None:
 
 
 def _label(name: str) -> str:
-    return f"<b>{escape(name)}</b>"
+    return f"<b>{html(name)}</b>"
 
 
 def _line(value: Any) -> str:
@@ -59,7 +58,7 @@ def _line(value: Any) -> str:
         text = getattr(value, "__name__", type(value).__name__)
     else:
         text = str(value) if isinstance(value, str) else repr(value)
-    return escape(text if len(text) <= LETTERS else text[: LETTERS - 1] + "…")
+    return html(text if len(text) <= LETTERS else text[: LETTERS - 1] + "…")
 
 
 def _tensor(values: Tensor) -> str:
@@ -68,7 +67,7 @@ def _tensor(values: Tensor) -> str:
     kind = f"<i>{str(values.dtype).removeprefix('torch.')} [{shape}]</i>"
     flat = values.flatten().cpu()
     if flat.numel() <= FEW:
-        return f"{kind} {escape(', '.join(number(float(v)) for v in flat))}"
+        return f"{kind} {html(', '.join(number(float(v)) for v in flat))}"
     flat = flat[:: math.ceil(len(flat) / SAMPLE)].double()
     finite = flat[flat.isfinite()]
     not_finite = len(flat) - len(finite)
