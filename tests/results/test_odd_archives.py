@@ -88,7 +88,7 @@ class Small:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"score": torch.ones(3)},
+        {"score": torch.ones(3, 2)},
         {"score": torch.ones(2, dtype=torch.int64)},
         {"maps": torch.ones(2, 3)},
         {"maps": None},
