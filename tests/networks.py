@@ -346,7 +346,7 @@ def no_modules() -> nn.Module:
     return NoModules()
 
 
-@network((1, 24, 24))
+@network((1, 24, 26))  # no activation is so small that LRP-epsilon amplifies its rounding
 def grey() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), head(8))
 

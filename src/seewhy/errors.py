@@ -16,10 +16,16 @@ class SeewhyError(Exception):
 
     def __init__(self, message: str = ""):
         message = " ".join(message.split("\n"))  # one line, also where a tensor is quoted
+        message = "".join(c if c.isprintable() else _escaped(c) for c in message)
         omitted = len(message) - LONGEST
         if omitted > 0:
             message = f"{message[: LONGEST // 2]}[{omitted} characters]{message[-LONGEST // 2 :]}"
         super().__init__(message)
+
+
+def _escaped(character: str) -> str:
+    r"""Return the escape, such as \x1b, of a character that a terminal or a log would obey."""
+    return character.encode("unicode_escape").decode()
 
 
 class NotApplicable(SeewhyError):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seewhy.support.manifest import NAME
+from seewhy.support.manifest import LOCK, NAME
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,6 @@ Seewhy = Callable[[str], Result]
 
 
 def files_in(folder: Path) -> list[str]:
-    """Every file below the folder, hidden ones too, but for manifests."""
-    found = (file for file in folder.rglob("*") if file.is_file() and file.name != NAME)
+    """Every file below the folder, hidden ones too, but for manifests and their locks."""
+    found = (file for file in folder.rglob("*") if file.is_file() and file.name not in (NAME, LOCK))
     return sorted(str(file.relative_to(folder)) for file in found)

@@ -20,6 +20,7 @@ SEEWHY = (sys.executable, "-m", "seewhy")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # several tests share the cores
 SLOW = """
 import time
+import torch
 from torch import nn
 
 class Slow(nn.Sequential):
@@ -28,6 +29,7 @@ class Slow(nn.Sequential):
         return super().forward(pixels)
 
 def make():
+    torch.manual_seed(0)
     return Slow(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
 """
 SLOWLY = ("explain", "photos", "-o", "out", "-m", "slow:make", "--batch-size", "1")

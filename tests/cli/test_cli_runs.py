@@ -22,7 +22,7 @@ from terminal import files_in
 from seewhy.cli.outputs import LONGEST, names_in
 from seewhy.images import Preparation, load_picture, prepare, reduced
 from seewhy.results.base import load
-from seewhy.support.manifest import LOCK, NAME, Manifest
+from seewhy.support.manifest import NAME, Manifest
 
 COMMANDS = {
     "explain": ("grad-cam", "png"),
@@ -84,7 +84,7 @@ def test_only_what_is_the_same_counts_as_done(photos, scene, seewhy):
     }.items():
         out = seewhy(f"{run} {option}").fine()
         again = out.splitlines()[0]
-        assert again.startswith("3 to be done again: made with another") and what in again
+        assert again.startswith("3 to be done again: made with different") and what in again
     # The same numbers, whatever the batch size.
     seewhy(run).fine()
     assert "3 of 3" in seewhy(f"{run} --batch-size 1").fine()
@@ -109,7 +109,7 @@ def test_other_weights_are_another_model(photos, seewhy):
     assert "3 of 3" in seewhy(run).fine()
     name = next(name for name, value in weights.items() if value.is_floating_point())
     save_file(weights | {name: weights[name] * 1.01}, "weights.safetensors")
-    assert "3 to be done again: made with another weights" in seewhy(run).fine()
+    assert "3 to be done again: made with different weights" in seewhy(run).fine()
 
 
 def test_a_file_without_a_record_is_not_taken_for_a_result(photos, seewhy):
@@ -147,8 +147,39 @@ def test_two_runs_into_one_folder(photos, seewhy):
     Path("out").mkdir()
     with Manifest.opened(Path("out"), {}):
         seewhy("explain photos -o out").refused("another run is writing into out", "process")
-    assert not Path(f"out/{LOCK}").exists()
     seewhy("explain photos -o out").fine()
+
+
+TURNS = """
+import os, sys, time
+from pathlib import Path
+from seewhy.errors import SeewhyError
+from seewhy.support.manifest import Manifest
+
+taken, end = 0, time.monotonic() + 3
+while time.monotonic() < end:
+    try:
+        with Manifest.opened(Path(), {}):
+            os.close(os.open("held", os.O_CREAT | os.O_EXCL))
+            os.remove("held")
+            taken += 1
+    except SeewhyError:
+        pass
+print(taken)
+"""
+
+
+def test_only_one_of_four_processes_holds_a_folder(tmp_path):
+    """The file `held` can be created only while no other process is inside the block."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TURNS], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sum(int(number) for number in said) > 3
 
 
 parts = st.text(

@@ -89,7 +89,7 @@ def test_what_needs_no_gradient_works_and_a_panel_survives(network: str):
 
 def test_a_network_exported_for_one_batch_size():
     net = torch.export.export(small(), (PIXELS,)).module()
-    with pytest.raises(NotApplicable, match="takes batches of 2 only; export it with a dynamic"):
+    with pytest.raises(SeewhyError, match="takes batches of 2 only; export it with a dynamic"):
         seewhy.explain(net, PIXELS, "grad-cam", 1)
 
 

@@ -98,6 +98,19 @@ def test_it_can_be_saved(kind: str, suffix: str, tmp_path):
 
 
 @each_kind
+def test_names_are_not_programs_for_tex(kind: str):
+    """Also where a user's settings choose TeX for all texts: it could read files."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    with rc_context({"text.usetex": True}):
+        texts = results()[kind].show().findobj(Text)
+    written = [text for text in texts if re.search("[A-Za-z]", text.get_text())]
+    assert written
+    assert not [t.get_text() for t in written if t.get_usetex() or t.get_parse_math()]
+
+
+@each_kind
 @pytest.mark.parametrize("suffix", ARCHIVES)
 def test_what_is_loaded_is_what_was_saved(kind: str, suffix: str, tmp_path):
     result = results()[kind]

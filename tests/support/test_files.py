@@ -1,3 +1,7 @@
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from seewhy.errors import SeewhyError
@@ -57,3 +61,43 @@ def test_an_encoder_that_fails_touches_nothing(explanation, tmp_path, monkeypatc
     with pytest.raises(RuntimeError, match="midway"):
         save(explanation, path)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permissions"),
+    ],
+)
+def test_the_message_says_what_to_do(code, advice, tmp_path):
+    with pytest.raises(SeewhyError, match=advice), atomic_write(tmp_path / "a.txt"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_a_folder_that_becomes_read_only_does_not_hide_the_error(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SeewhyError, match="No space left"), atomic_write(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x" * 300, "File name too long; give it a shorter name"),
+        ("x" * 300 + "/a.txt", "File name too long"),
+        ("a\0b", "no file can have this name"),
+        ("a\ud800", "no file can have this name"),
+    ],
+    ids=["long", "long folder", "null byte", "lone surrogate"],
+)
+def test_names_that_no_file_can_have(name, words, tmp_path):
+    with pytest.raises(SeewhyError, match=words) as raised:
+        write_bytes(tmp_path / name, b"")
+    assert str(raised.value).isprintable()
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from seewhy.models.class_names import class_name
 from seewhy.models.outputs import RAW, probabilities_of
 from seewhy.results import Result
 from seewhy.results.base import view
+from seewhy.support.printable import printable
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Explanation(Result):
         shown = [view(self).target_text(self, i) for i in range(min(len(self), 3))]
         more = [f"{len(self) - 3} more"] if len(self) > 3 else []
         where = f" at {self.provenance.layer}" if self.provenance.layer else ""
-        return (
+        return printable(
             f"Explanation({', '.join(shown + more)}; {self.method}{where}; {self.provenance.model})"
         )
 
@@ -195,7 +196,9 @@ class Panel(Result):
         """The methods, the number of skipped methods, and the models, in one line."""
         skipped = f"; {len(self.skipped)} skipped" if self.skipped else ""
         models = dict.fromkeys(e.provenance.model for e in self)
-        return f"Panel({', '.join([e.method for e in self])}{skipped}; {', '.join(models)})"
+        return printable(
+            f"Panel({', '.join([e.method for e in self])}{skipped}; {', '.join(models)})"
+        )
 
     def __len__(self) -> int:
         return len(self.explanations)

@@ -63,7 +63,8 @@ def report(
 
 def _visible(value: Any) -> Any:
     """Return what the template inserts: text of others with its invisible characters escaped."""
-    return printable(value, keep="\n") if type(value) is str else value
+    own = hasattr(value, "__html__")  # HTML of this package
+    return printable(value, keep="\n") if isinstance(value, str) and not own else value
 
 
 def report_html(

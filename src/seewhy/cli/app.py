@@ -24,7 +24,9 @@ COMMANDS = (
 app = App(
     name="seewhy",
     help="See why your vision model decides as it does, and whether you can trust the answer.",
-    help_epilogue="With --debug, any command shows the traceback of an error.",
+    help_epilogue="With --debug, any command shows the traceback of an error. The exit status is 0 "
+    "if all is done, 1 after an error in seewhy, 2 after one that you can correct or if pictures "
+    "were left out, 130 or 143 if interrupted or terminated, 141 if nobody reads what is printed.",
     version=__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,

@@ -3,12 +3,12 @@
 Of each picture, the commands keep what the network sees and a copy that is small enough to draw.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from seewhy.cli.jobs import Job, pictures_of
 from seewhy.cli.outputs import STDIN
+from seewhy.cli.streams import read_standard_input
 from seewhy.errors import SeewhyError
 from seewhy.images import Batch, Picture, in_batches, load_picture, picture_from_bytes, reduced
 from seewhy.models.model import Model
@@ -19,9 +19,7 @@ MOST_TOGETHER = 64  # pictures in one figure or page
 def load(file: Path) -> Picture:
     """Load the picture from the file or from standard input."""
     if file == STDIN:
-        if sys.stdin is None:
-            raise SeewhyError("standard input is closed; give a picture file")
-        return picture_from_bytes(sys.stdin.buffer.read(), "standard input")
+        return picture_from_bytes(read_standard_input(), "standard input")
     return load_picture(file)
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from seewhy.errors import SeewhyError
+
 
 class Guarded:
     """A text stream whose errors do not reach those who write to it.
@@ -23,8 +25,10 @@ class Guarded:
     """
 
     def __init__(self, stream: TextIO | None):
-        self._is_closed = stream is None
-        self._stream = stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        self._is_closed = stream is None or getattr(stream, "closed", False)
+        if stream is None or self._is_closed:
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        self._stream = stream
         self.abandoned = False
         self.failure = ""
 
@@ -66,15 +70,30 @@ class Guarded:
         return getattr(self._stream, name)
 
 
+def read_standard_input() -> bytes:
+    """Return all bytes of standard input; raises `SeewhyError` if there can be none."""
+    stream = sys.stdin
+    if stream is None or stream.closed:
+        raise SeewhyError("standard input is closed; name a picture file")
+    if stream.isatty():
+        raise SeewhyError("standard input is a terminal; pipe a picture into it, or name a file")
+    try:
+        return stream.buffer.read()
+    except OSError as error:
+        reason = error.strerror or error
+        raise SeewhyError(f"cannot read standard input: {reason}; name a picture file") from error
+
+
 @contextmanager
 def guarded_streams() -> Iterator[None]:
     """Guard standard output and standard error during the block."""
     _reserve_descriptors()
     before = sys.stdout, sys.stderr
     guards = [Guarded(stream) for stream in before]
-    for stream in before:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for terminals without Unicode
+    wrappers = [stream for stream in before if isinstance(stream, io.TextIOWrapper)]
+    handlers = [(stream, stream.errors) for stream in wrappers if not stream.closed]
+    for stream, _ in handlers:
+        _reconfigure(stream, "backslashreplace")  # for terminals without Unicode
     sys.stdout, sys.stderr = guards  # type: ignore[assignment]
     try:
         yield
@@ -83,6 +102,13 @@ def guarded_streams() -> Iterator[None]:
             guard.flush()
             guard.close_own()
         sys.stdout, sys.stderr = before
+        for stream, errors in handlers:
+            _reconfigure(stream, errors)
+
+
+def _reconfigure(stream: io.TextIOWrapper, errors: str | None) -> None:
+    with suppress(OSError, ValueError):  # it flushes first
+        stream.reconfigure(errors=errors)
 
 
 def _reserve_descriptors() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from seewhy.evaluation.checks.check import DIFFERS, NOT_APPLICABLE, OK, Check
 from seewhy.evaluation.selfcheck import SelfCheck
 from seewhy.show.figure_grid import FAINT, INK, LINE, MARGIN
-from seewhy.show.glyphs import drawable
+from seewhy.show.glyphs import write
 from seewhy.show.jsonable import jsonable
 from seewhy.show.text import joined, name_of
 
@@ -48,15 +48,8 @@ def figure(check: SelfCheck) -> "Figure":
     FigureCanvasAgg(drawn)
     for number, cells in enumerate(lines):
         for left, words, colour in cells:
-            drawn.text(
-                (MARGIN + left) / WIDTH,
-                1 - (MARGIN + (number + 0.5) * LINE) / height,
-                drawable(words),
-                fontsize=7.5,
-                color=colour,
-                va="center",
-                parse_math=False,
-            )
+            x, y = (MARGIN + left) / WIDTH, 1 - (MARGIN + (number + 0.5) * LINE) / height
+            write(drawn, x, y, words, fontsize=7.5, color=colour, va="center")
     return drawn
 
 

@@ -16,6 +16,7 @@ from seewhy.show.figure_grid import (
     write_below,
     write_title,
 )
+from seewhy.show.glyphs import LITERAL
 from seewhy.show.jsonable import jsonable
 from seewhy.show.overlay import rgb
 from seewhy.show.text import joined, number, picture_name
@@ -148,6 +149,7 @@ def _draw_level(axes: "Axes", height: float, style: str, label: str, left: bool)
         ha="left" if left else "right",
         fontsize=6.5,
         color=FAINT,
+        **LITERAL,
     )
 
 
@@ -161,9 +163,9 @@ def _format_axes(axes: "Axes", areas: list[float], most: float) -> None:
     for area in reversed(areas):
         if math.log(labelled[-1] / area) > APART * span:
             labelled.append(area)
-    axes.set_xticks(labelled, [number(area) for area in labelled])
+    axes.set_xticks(labelled, [number(area) for area in labelled], **LITERAL)
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("visible, % of the picture", fontsize=7, color=FAINT, labelpad=1)
+    axes.set_xlabel("visible, % of the picture", fontsize=7, color=FAINT, labelpad=1, **LITERAL)
     axes.tick_params(labelsize=6.5, length=2, width=0.5, pad=1.5, color=FAINT, labelcolor=FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.5)

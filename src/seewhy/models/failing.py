@@ -1,6 +1,7 @@
 """Why a network fails on a picture, in one line: a known cause, or the user's line that raised."""
 
 import inspect
+import re
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,8 @@ _OTHER_DIMENSIONS = {
     nn.Conv1d: "sequences [batch, channels, length]",
     nn.Conv3d: "volumes or videos [batch, channels, depth, height, width]",
 }
+# How a network of torch.export says that its batch dimension is a constant.
+_FIXED_BATCH = re.compile(r"Guard failed: \w+\.size\(\)\[0\] == (\d+)")
 
 
 def why_it_fails(
@@ -52,6 +55,9 @@ def _known_cause(net: nn.Module, shape: tuple[int, ...], error: BaseException) -
 
     The text goes on after the network's name: "takes 13 channels, not 3; ...".
     """
+    fixed = _FIXED_BATCH.search(str(error)) if isinstance(error, AssertionError) else None
+    if fixed:
+        return f"takes batches of {fixed[1]} only; export it with a dynamic batch dimension"
     if not isinstance(error, TypeError | ValueError | RuntimeError):
         return None
     missing = _missing_inputs(net)

@@ -30,6 +30,7 @@ from seewhy.models.outputs import OUTPUTS, RAW, kind_of, logits_of
 from seewhy.models.records import Record, as_record, recorded_in
 from seewhy.models.session import borrowed, device_of
 from seewhy.support.batch_norm import keep_layout
+from seewhy.support.printable import printable
 from seewhy.support.user_code import Raised, is_reported
 
 _UNWATCHED = nullcontext()
@@ -303,7 +304,7 @@ class Model:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.preparation.size)) if self.preparation.size else "any size"
         classes = f", {len(self.classes)} classes" if self.classes else ""
-        return f"Model({self.name}, {size}{classes}, {self.device})"
+        return printable(f"Model({self.name}, {size}{classes}, {self.device})")
 
 
 def _require_values(network: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from seewhy.show.colour import colours, normalise
 from seewhy.show.drawing import Drawing
 from seewhy.show.encoding import TINY
-from seewhy.show.glyphs import drawable
+from seewhy.show.glyphs import LITERAL, drawable, write
 from seewhy.show.text import number, remarks
 from seewhy.support.printable import printable
 
@@ -117,15 +117,8 @@ class FigureGrid(Layout):
         """Write lines of text at the bottom of the grid."""
         for i, text in enumerate(lines):
             y = (len(lines) - i - 0.2) * LINE / self.height
-            self.figure.text(
-                MARGIN / self.width,
-                y,
-                drawable(text),
-                va="center",
-                fontsize=7.5,
-                color=FAINT,
-                parse_math=False,
-            )
+            left = MARGIN / self.width
+            write(self.figure, left, y, text, va="center", fontsize=7.5, color=FAINT)
 
 
 def draw_map(
@@ -152,7 +145,8 @@ def draw_map(
     bar = grid.axes(line, column, grid.image_height + BAR_BELOW, BAR_HEIGHT, BAR_NARROW)
     _colour_bar(bar, drawing, signed)
     if texts:
-        bar.set_xlabel(drawable(texts[0]), fontsize=6.5, color=FAINT, labelpad=1)
+        label = drawable(texts[0])
+        bar.set_xlabel(label, fontsize=6.5, color=FAINT, labelpad=1, **LITERAL)
 
 
 def write_beside(
@@ -161,17 +155,10 @@ def write_beside(
     """Write text in a cell of its own, level with the images beside it."""
     axes = grid.axes(line, column, 0.0, grid.image_height)
     axes.set_axis_off()
-    style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "top"}
-    axes.text(0, 1, drawable(clip(title, 34)), fontsize=9, color=INK, **style)
-    axes.text(
-        0,
-        0.91 if title else 1,
-        drawable("\n".join(lines)),
-        fontsize=7.5,
-        color=FAINT,
-        linespacing=1.5,
-        **style,
-    )
+    style = {"transform": axes.transAxes, "ha": "left", "va": "top"}
+    write(axes, 0, 1, clip(title, 34), fontsize=9, color=INK, **style)
+    top = 0.91 if title else 1
+    write(axes, 0, top, "\n".join(lines), fontsize=7.5, color=FAINT, linespacing=1.5, **style)
 
 
 def ticks(drawing: Drawing) -> list[Tick]:
@@ -189,7 +176,9 @@ def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
     strip = colours(normalise(values, span, signed), signed).T[None].numpy()
     axes.imshow(strip, aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
     labels = ticks(drawing)
-    axes.set_xticks([position for position, _, _ in labels], [label for _, label, _ in labels])
+    axes.set_xticks(
+        [position for position, _, _ in labels], [label for _, label, _ in labels], **LITERAL
+    )
     for label, (_, _, side) in zip(axes.get_xticklabels(), labels, strict=True):
         label.set_horizontalalignment(side)
     axes.set_yticks([])
@@ -200,23 +189,14 @@ def _colour_bar(axes: "Axes", drawing: Drawing, signed: bool) -> None:
 
 def write_title(axes: "Axes", text: str, small: str) -> None:
     """Write a title above the axes, with a smaller subtitle under it."""
-    style = {"transform": axes.transAxes, "parse_math": False, "ha": "left", "va": "bottom"}
-    axes.text(0, 1.08, drawable(clip(text, 34)), fontsize=9, color=INK, **style)
-    axes.text(0, 1.015, drawable(clip(small, 46)), fontsize=7, color=FAINT, **style)
+    style = {"transform": axes.transAxes, "ha": "left", "va": "bottom"}
+    write(axes, 0, 1.08, clip(text, 34), fontsize=9, color=INK, **style)
+    write(axes, 0, 1.015, clip(small, 46), fontsize=7, color=FAINT, **style)
 
 
 def write_below(axes: "Axes", text: str) -> None:
     """Write small text below the axes."""
-    axes.text(
-        0,
-        -0.02,
-        drawable(text),
-        fontsize=7,
-        color=FAINT,
-        transform=axes.transAxes,
-        va="top",
-        parse_math=False,
-    )
+    write(axes, 0, -0.02, text, fontsize=7, color=FAINT, transform=axes.transAxes, va="top")
 
 
 def clip(text: str, most: int) -> str:

@@ -1,8 +1,22 @@
-"""Text for matplotlib figures: characters that it cannot draw are replaced."""
+"""Text for matplotlib figures: drawn letter by letter, whatever it contains."""
+
+from typing import TYPE_CHECKING, Any
 
 from seewhy.support.printable import printable
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MISSING = "\N{WHITE SQUARE}"  # what fonts show for a character that they lack
+# Names are not formulas. Nor are they programs for TeX, which a user's settings may have chosen
+# for all texts, and which can read files.
+LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
+
+
+def write(on: "Axes | Figure", x: float, y: float, text: str, **style: Any) -> None:
+    """Write text as it is on axes or a figure; `style` is matplotlib's."""
+    on.text(x, y, drawable(text), **LITERAL, **style)
 
 
 def drawable(text: str) -> str:

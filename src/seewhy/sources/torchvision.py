@@ -78,7 +78,7 @@ def _download(url: str, full: str) -> StateDict:
         return torch.hub.load_state_dict_from_url(
             url,
             map_location="cpu",
-            progress=sys.stderr.isatty(),
+            progress=sys.stderr is not None and sys.stderr.isatty(),
             check_hash=True,
             weights_only=True,
         )

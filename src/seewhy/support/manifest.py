@@ -141,9 +141,9 @@ def _identity(settings: Mapping[str, Any]) -> str:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return which settings differ: "another method, layer"."""
+    """Return which settings differ, as in "made with different weights, layer"."""
     names = [name for name in now if before.get(name) != now[name]]
-    return f"made with another {', '.join(names)}" if before else NO_RECORD
+    return f"made with different {', '.join(names)}" if before else NO_RECORD
 
 
 @contextmanager
@@ -165,19 +165,20 @@ def _locked(folder: Path) -> Iterator[None]:
             "folder that can be written to and locked"
         ) from error
     try:
-        with suppress(OSError):
-            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with suppress(OSError, ValueError):
+            text = f"process {os.getpid()} on {socket.gethostname()}"
+            owner.write_text(text, encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
             owner.unlink(missing_ok=True)
+        # The file of the lock stays: a run that opened it just before it was removed would lock a
+        # file without a name, while the next one creates and locks another.
         lock.release()
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _named(owner: Path) -> str:
     try:
-        return f" ({owner.read_text()[:100]})"
+        return f" ({owner.read_text(encoding='utf-8')[:100]})"
     except (OSError, UnicodeDecodeError):
         return ""
