@@ -5,6 +5,7 @@ from jaxtyping import install_import_hook
 # Before the first import of seewhy, so that its annotations are enforced.
 install_import_hook("seewhy", "shapes.check_shapes")
 
+import signal  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from contextlib import AbstractContextManager, contextmanager  # noqa: E402
 from typing import Any  # noqa: E402
@@ -18,6 +19,8 @@ import pairs  # noqa: E402
 from hand_made import broken, explanation, panel, questions, unsigned  # noqa: E402, F401
 
 torch.set_num_threads(1)  # several workers share the cores
+# A shell starts background jobs with SIGINT ignored, which processes of the tests would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

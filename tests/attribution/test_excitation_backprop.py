@@ -585,6 +585,7 @@ def test_zennit():
 REAL = os.environ.get("SEEWHY_REAL")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="SEEWHY_REAL names no folder of real models and photos")
 def test_maps_move_to_the_photograph_that_is_asked_about():
     model = seewhy.open_model(

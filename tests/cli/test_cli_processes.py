@@ -209,7 +209,7 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("stdout_is_a_file", [False, True])
+@pytest.mark.parametrize("stdout_is_a_file", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_bar_comes_on_long_work_and_goes(stdout_is_a_file, slow):
     screen, out = on_a_terminal(SLOWLY, stdout_is_a_file)
     assert "grad-cam, picture 2 of 3" in screen

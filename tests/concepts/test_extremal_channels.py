@@ -51,6 +51,7 @@ def test_edits_keep_the_channels_that_were_found_and_more_than_random_ones(found
     assert float(torch.cat(kept).mean()) > float(torch.cat(others).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SEEWHY_REAL" not in os.environ, reason="SEEWHY_REAL names no real models")
 def test_on_photographs_they_keep_more_than_the_most_active_channels():
     real = Path(os.environ["SEEWHY_REAL"])

@@ -131,6 +131,7 @@ def test_a_photograph_gets_pictures_and_a_page(photo, capsys):
     assert "different baselines give" in page  # from the family's page
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing(photo, capsys):
     assert main(["--photo", photo.name, "-m", "mynetwork:smooth", "-o", "out"]) == 0
     page = Path("out/index.html").read_text()
@@ -140,6 +141,7 @@ def test_the_page_loads_nothing(photo, capsys):
     assert not re.search(r"url\(|@import|<script|<link", page)
 
 
+@pytest.mark.slow
 def test_another_class_gives_another_page(photo, capsys):
     for target in ("ant", "bee"):
         command = ["--photo", photo.name, "-m", "mynetwork:smooth", "--target", target]

@@ -101,6 +101,7 @@ def test_only_what_stands_between_the_marks_is_written():
     assert filled(new, rows) == new
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_measured():
     """On all scenes, for methods that are quick; other machines round a little differently."""
     page = (PAGES / "README.md").read_text()

@@ -24,6 +24,7 @@ OURS = {name for name, m in seewhy.methods().items() if m.__module__.startswith(
 ALL_PAGES = sorted(PAGES.glob("*.md"))
 INDEX = (PAGES / "README.md").read_text()
 
+OPTIMISED = ("perturbation", "masks")  # families whose maps take several seconds
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 each_page = pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.stem)
 
@@ -62,7 +63,14 @@ def test_the_page_has_a_picture_if_there_is_something_to_show(family: Family):
     assert same, "run python -m docs.figures, and see the page"
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f.shown], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(f, id=f.name, marks=[pytest.mark.slow] if f.name in OPTIMISED else [])
+        for f in FAMILIES
+        if f.shown
+    ],
+)
 def test_the_picture_is_what_is_drawn_today(family: Family):
     """Rounding differs between machines; a method or a layer that changed is seen."""
     content = (PICTURES / f"{family.name}.png").read_bytes()

@@ -20,6 +20,7 @@ def scene() -> Scene:
     return render(sample(12, seed=insights.SEED), insights.SIZE)
 
 
+@pytest.mark.slow
 def test_what_is_preserved_lies_on_the_object_more_than_the_gradient_does(model, scene):
     target = scene.label.tolist()
     e = seewhy.explain(model, scene.pixels, insights.NAME, target, areas=(0.1,))
@@ -29,6 +30,7 @@ def test_what_is_preserved_lies_on_the_object_more_than_the_gradient_does(model,
     assert float(inside) > 1.4 * float(energy_inside(gradient, mask).mean())
 
 
+@pytest.mark.slow
 def test_where_the_mark_decides_the_mask_finds_it():
     cheat = seewhy.open_model("scenes-shortcut")
     pixels, mark = insights.decided_by_the_mark(cheat, sample(20, seed=insights.SEED))
@@ -44,6 +46,7 @@ def test_the_object_suffices_and_two_say_more_than_one(model, scene):
     assert "the object alone | 100 %" in lines and "than either alone in 100 %" in lines
 
 
+@pytest.mark.slow
 def test_photographs_and_their_channels(tmp_path, capsys):
     for i, pixels in enumerate(render(sample(2, seed=3), 64).pixels):
         save_image(pixels, tmp_path / f"{i}.png")

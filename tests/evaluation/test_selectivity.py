@@ -256,6 +256,7 @@ def test_of_many_pictures_the_figure_shows_a_few():
     assert len(data(found)["pictures"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="SEEWHY_REAL names no folder of real models and photos")
 def test_deconvnet_and_guided_backprop_are_less_specific_on_photographs():
     """As in Mahendran and Vedaldi 2016; on 20 photographs, in a deep layer of SqueezeNet."""
