@@ -33,6 +33,11 @@ from .sources import open_model as open_model
 from .sources.black_box import black_box as black_box
 from .sources.black_box import detection_score as detection_score
 from .sources.detectors import detector as detector
+from .synthesis.inversion import Inversion as Inversion
+from .synthesis.inversion import invert as invert
+from .synthesis.visualization import Visualization as Visualization
+from .synthesis.visualization import visualize as visualize
+from .targets.terms import between as between
 from .targets.terms import difference as difference
 from .targets.terms import direction as direction
 from .targets.terms import each as each

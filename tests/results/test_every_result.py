@@ -36,7 +36,11 @@ def results() -> dict[str, Result]:
         ),
         "ChannelRelevance": seewhy.relevant_channels(model, pixels, layer=LAYER),
         "ExtremalChannels": seewhy.extremal_channels(model, pixels, layer=LAYER, steps=4),
+        "Inversion": seewhy.invert(model, pixels[:1], [LAYER, "stages.2"], restarts=2, steps=3),
         "SelfCheck": seewhy.selfcheck(model, pixels[0]),
+        "Visualization": seewhy.visualize(
+            model, [f"{LAYER}:3", "mug"], images=pixels, size=64, steps=3
+        ),
     }
 
 
@@ -45,9 +49,11 @@ KINDS = [
     "ChannelSelectivity",
     "Explanation",
     "ExtremalChannels",
+    "Inversion",
     "Panel",
     "SelfCheck",
     "SufficiencyCurve",
+    "Visualization",
 ]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 

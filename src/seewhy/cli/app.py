@@ -18,6 +18,8 @@ COMMANDS = (
     "channel_selectivity:channel_selectivity",
     "extremal_channels:extremal_channels",
     "relevant_channels:relevant_channels",
+    "visualizing:visualize",
+    "inverting:invert",
     "demo:demo",
 )
 

@@ -13,7 +13,10 @@ from seewhy.results import SUFFIXES
 from seewhy.support.files import atomic_write
 
 STDIN = Path(STANDARD_INPUT)  # read a picture from standard input
-FIGURES = ("sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels")
+FIGURES = (
+    "sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels",
+    "visualization", "inversion",
+)  # fmt: skip
 LONGEST = 255  # bytes of a file name, in most file systems
 RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}
 
@@ -83,6 +86,11 @@ def _harmless(part: str) -> str:
     """Return a part of a path without characters that mean something to a file system."""
     characters = (c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in part)
     return "".join(characters).lstrip(".") or "_"
+
+
+def harmless_name(text: str) -> str:
+    """Return any text as the first part of a file name."""
+    return _bounded(_harmless(text.replace(" ", "_")), ".visualization.safetensors", Path(text))
 
 
 def _bounded(name: str, ending: str, picture: Path) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,8 +122,17 @@ def _manifest(
     if to_do.folder is None:
         yield None
         return
+    with manifest_of(to_do.folder, task.settings, model, options) as manifest:
+        yield manifest
+
+
+@contextmanager
+def manifest_of(
+    folder: Path, given: Mapping[str, Any], model: Model, options: RunOptions
+) -> Iterator[Manifest]:
+    """Open the folder's manifest for results that depend on these settings and the model."""
     settings = {
-        **task.settings,
+        **given,
         "precision": options.precision,
         "seed": options.seed,
         **fingerprint(model),
@@ -130,7 +140,7 @@ def _manifest(
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
-    with Manifest.opened(to_do.folder, settings) as manifest:
+    with Manifest.opened(folder, settings) as manifest:
         yield manifest
 
 

@@ -8,6 +8,7 @@
     0.5*dog + layer3:17          weights, with or without the asterisk
     'tiger cat' - dog            a name in quotation marks, single or double, is always a class
     class 3, predicted class     a class by index, and the most probable class of each picture
+    energy of layer3             the mean square of a layer's activations
 
 An ambiguous text, for example because the model has a class named like a unit, is an error.
 """
@@ -22,6 +23,7 @@ from seewhy.errors import SeewhyError, Unknown
 from seewhy.models.adapter import OUTPUT
 from seewhy.models.addresses import LISTED, Address
 from seewhy.models.model import Model
+from seewhy.targets.representations import energy
 from seewhy.targets.terms import Logit, Predicted, Target, Unit, combined, region
 
 Part = tuple[float, Target]  # a weight and a term
@@ -35,6 +37,7 @@ _DANGLING = re.compile(r"[+\-−](\s.*)?")
 _QUOTED = re.compile(
     r"""(?<![^\s*])(?P<mark>['"])(?P<name>((?!(?P=mark)(?!\S)).)*)(?P=mark)(?!\S)"""
 )
+ENERGY = "energy of "
 _INDEX = re.compile(r"class (\d{1,9})")
 
 
@@ -97,6 +100,9 @@ def _terms(text: str, model: Model, pixels: Tensor) -> Iterator[Part]:
             yield weight, Predicted()
         if _class_exists(name, model):
             yield weight, _class(name)
+        layer = name.removeprefix(ENERGY)
+        if layer != name and layer in model.layer_graph(pixels).layers:
+            yield weight, energy(layer)
         unit = _unit(_at_output(name, model))
         if unit and unit.address.layer in model.layer_graph(pixels).layers:
             yield weight, _checked(unit, name, model, pixels)

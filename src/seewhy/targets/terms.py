@@ -315,6 +315,17 @@ def difference(one: int | str | Target, other: int | str | Target) -> Target:
     return total(one, other, weights=(1.0, -1.0))
 
 
+def between(one: int | str | Target, other: int | str | Target, count: int) -> list[Target]:
+    """Return `count` targets from one to the other, in equal steps of the weights.
+
+    Raises SeewhyError for fewer than 2.
+    """
+    if not (isinstance(count, int) and count >= 2):
+        raise SeewhyError(f"between() needs a count of at least 2, not {count!r}")
+    shares = [step / (count - 1) for step in range(count)]
+    return [total(one, other, weights=(1 - share, share)) for share in shares]
+
+
 def direction(
     layer: str, vector: Sequence[float] | Tensor | np.ndarray, name: str = ""
 ) -> Direction:
