@@ -138,9 +138,9 @@ def _deep_grey(image: Image.Image, source: str) -> tuple[Tensor, tuple[str, ...]
     array = np.array(image)
     if image.mode.startswith("I;16"):  # 0 to 65535, without a detour through larger numbers
         return torch.from_numpy(array.astype(np.float32) / np.float32(65535))[None], ()
-    values = torch.from_numpy(array.astype(np.float64))[None]
-    if not values.isfinite().all():
+    if not np.isfinite(array).all():  # before a conversion, which warns of some NaN
         raise SeewhyError(f"{source} holds NaN or infinite values; save it as 8-bit RGB")
+    values = torch.from_numpy(array.astype(np.float64))[None]
     low, high = values.min().item(), values.max().item()
     if image.mode == "F" and low >= 0 and high <= 1:
         return values, ()
