@@ -1,6 +1,8 @@
 """The public names, and the module that each lives in: the one list of them."""
 
 from .activations.capture import capture as capture
+from .activations.examples import Examples as Examples
+from .activations.examples import examples as examples
 from .attribution.explain import compare as compare
 from .attribution.explain import explain as explain
 from .attribution.explain import methods as methods
@@ -35,6 +37,12 @@ from .sources.black_box import detection_score as detection_score
 from .sources.detectors import detector as detector
 from .synthesis.inversion import Inversion as Inversion
 from .synthesis.inversion import invert as invert
+from .synthesis.posterior import Posterior as Posterior
+from .synthesis.posterior import sample_posterior as sample_posterior
+from .synthesis.restoration import Restoration as Restoration
+from .synthesis.restoration import denoise as denoise
+from .synthesis.restoration import inpaint as inpaint
+from .synthesis.restoration import upscale as upscale
 from .synthesis.visualization import Visualization as Visualization
 from .synthesis.visualization import visualize as visualize
 from .targets.terms import between as between

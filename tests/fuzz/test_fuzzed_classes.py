@@ -51,7 +51,7 @@ def test_some_files_of_class_names(content: bytes, suffix: str, tmp_path: Path):
 
 @pytest.mark.full
 @given(content=FILES, suffix=st.sampled_from([".txt", ".json"]))
-@settings(max_examples=5000, **UNLIMITED)  # type: ignore[arg-type]
+@settings(max_examples=20_000, **UNLIMITED)  # type: ignore[arg-type]
 def test_many_files_of_class_names(content: bytes, suffix: str, tmp_path: Path):
     check(content, suffix, tmp_path)
 

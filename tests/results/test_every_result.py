@@ -10,15 +10,22 @@ from functools import cache
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import seewhy
 from seewhy.errors import SeewhyError
 from seewhy.results import SUFFIXES, Result, load
 from seewhy.results.base import ARCHIVES, IMAGES, view
 from seewhy.scenes import examples, render
+from seewhy.synthesis.generator_prior import GeneratorPrior
 
 LAYER = "stages.1"
+
+
+def decoder() -> GeneratorPrior:
+    """An untrained decoder of small pictures."""
+    net = nn.Sequential(nn.Linear(4, 3 * 8 * 8), nn.Unflatten(1, (3, 8, 8)), nn.Tanh())
+    return GeneratorPrior(net, (4,))
 
 
 @cache
@@ -28,6 +35,7 @@ def results() -> dict[str, Result]:
     pixels = torch.cat([render(factors, 64).pixels for _, factors in examples(2)])
     extremal = seewhy.explain(model, pixels, "extremal-perturbation", areas=(0.2, 0.5), steps=4)
     return {
+        "Examples": seewhy.examples(model, f"{LAYER}:3", pixels),
         "Explanation": seewhy.explain(model, pixels, "grad-cam"),
         "Panel": seewhy.compare(model, pixels, ["gradient", "grad-cam", "attention-rollout"]),
         "SufficiencyCurve": seewhy.sufficiency_curve(model, extremal),
@@ -37,6 +45,10 @@ def results() -> dict[str, Result]:
         "ChannelRelevance": seewhy.relevant_channels(model, pixels, layer=LAYER),
         "ExtremalChannels": seewhy.extremal_channels(model, pixels, layer=LAYER, steps=4),
         "Inversion": seewhy.invert(model, pixels[:1], [LAYER, "stages.2"], restarts=2, steps=3),
+        "Posterior": seewhy.sample_posterior(
+            model, pixels[:1], LAYER, decoder(), chains=2, samples=3, warm_up=4, every=1
+        ),
+        "Restoration": seewhy.denoise(torch.rand(3, 104, 104), steps=3),
         "SelfCheck": seewhy.selfcheck(model, pixels[0]),
         "Visualization": seewhy.visualize(
             model, [f"{LAYER}:3", "mug"], images=pixels, size=64, steps=3
@@ -47,10 +59,13 @@ def results() -> dict[str, Result]:
 KINDS = [
     "ChannelRelevance",
     "ChannelSelectivity",
+    "Examples",
     "Explanation",
     "ExtremalChannels",
     "Inversion",
     "Panel",
+    "Posterior",
+    "Restoration",
     "SelfCheck",
     "SufficiencyCurve",
     "Visualization",

@@ -87,11 +87,13 @@ def find_exemplars(
     most: int,
     settings: Settings,
     tell: Progress | None = None,
+    channel: int | None = None,
 ) -> Exemplars:
     """Return the `most` best pictures of each channel, from any number of pictures or a folder.
 
-    Pictures are read a few at a time. Among several, one that cannot be read is skipped. Raises
-    SeewhyError for a layer without rows and columns, and if no picture can be read.
+    With `channel`, only that one is kept, and with `most` of at least the number of pictures, all
+    of them are ranked. Pictures are read a few at a time. Among several, one that cannot be read is
+    skipped. Raises SeewhyError for a layer without rows and columns, and if no picture can be read.
     """
     things, left_out = each_of(pictures), []
     if not things:
@@ -113,7 +115,8 @@ def find_exemplars(
         sources |= {n: p.source for n, p in zip(numbers, batch.pictures, strict=True)}
         sizer = sizers.setdefault(batch.pixels.shape[2:], _sizer(model, batch.pixels, settings))
         for start, maps in _activations(model, batch.pixels, Address.parse(layer), settings, sizer):
-            new = _Peaks.of(maps, numbers[start : start + len(maps)])
+            kept = maps if channel is None else maps[:, channel : channel + 1]
+            new = _Peaks.of(kept, numbers[start : start + len(maps)])
             peaks = (new if peaks is None else peaks.joined(new)).best(most)
         if tell:
             tell(numbers[-1] + 1, len(things))

@@ -19,7 +19,9 @@ COMMANDS = (
     "extremal_channels:extremal_channels",
     "relevant_channels:relevant_channels",
     "visualizing:visualize",
+    "examples:examples",
     "inverting:invert",
+    "inpainting:inpaint",
     "demo:demo",
 )
 

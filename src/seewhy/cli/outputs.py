@@ -15,7 +15,8 @@ from seewhy.support.files import atomic_write
 STDIN = Path(STANDARD_INPUT)  # read a picture from standard input
 FIGURES = (
     "sufficiency", "channel-selectivity", "relevant-channels", "extremal-channels",
-    "visualization", "inversion",
+    "visualization", "inversion", "inpainted",
+    "examples",
 )  # fmt: skip
 LONGEST = 255  # bytes of a file name, in most file systems
 RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}

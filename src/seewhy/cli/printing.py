@@ -81,11 +81,13 @@ def as_json(data: Any) -> str:
     """Return data as JSON that is safe on a terminal and that standard output can encode."""
     text = json.dumps(data, ensure_ascii=False, indent=2)
     text = printable(text, keep="\n", escape=_json_escape)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return json.dumps(data, indent=2)
-    return text
+        # Shift JIS writes the yen sign as the backslash, which would begin an escape.
+        readable = text.encode(encoding).decode(encoding) == text
+    except (UnicodeError, LookupError):
+        readable = False
+    return text if readable else json.dumps(data, indent=2)
 
 
 def _json_escape(character: str) -> str:

@@ -51,10 +51,18 @@ class DeepImagePrior(Parametrisation):
 
     def picture(self, parameters: list[Tensor], size: Size) -> Float[Tensor, "rows c h w"]:
         """Run the network of each row on the fixed noise."""
+        return self.from_noise(parameters, self.noise(size), size)
+
+    def from_noise(
+        self,
+        parameters: list[Tensor],
+        noise: Float[Tensor, "1 inputs H W"],
+        size: Size,
+    ) -> Float[Tensor, "rows c h w"]:
+        """Run the network of each row on the given input."""
         _, height, width = size
-        multiple = 2 ** len(self.channels)
-        padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
-        noise = self._noise(padded).to(parameters[0])
+        padded = (noise.shape[2], noise.shape[3])
+        noise = noise.to(parameters[0])
         layers = iter(parameters)
         x = noise.repeat(1, len(parameters[0]), 1, 1)  # rows lie side by side, as groups
         rows = len(parameters[0])
@@ -73,9 +81,12 @@ class DeepImagePrior(Parametrisation):
         pictures = x.sigmoid().view(rows, -1, *padded)
         return pictures[:, :, :height, :width]
 
-    def _noise(self, size: tuple[int, int]) -> Float[Tensor, "1 inputs height width"]:
+    def noise(self, size: Size) -> Float[Tensor, "1 inputs H W"]:
+        """Return the fixed input for pictures of a size, which is padded for the scales."""
+        multiple = 2 ** len(self.channels)
+        height, width = (-(-side // multiple) * multiple for side in size[1:])
         generator = torch.Generator().manual_seed(INPUT_SEED)
-        return 0.1 * torch.rand(1, self.inputs, *size, generator=generator)
+        return 0.1 * torch.rand(1, self.inputs, height, width, generator=generator)
 
     def _initial(self, outputs: int, seed: int) -> Iterator[Tensor]:
         """Yield the weights of one network in the order in which they are used."""

@@ -23,7 +23,8 @@ class GeneratorPrior(Parametrisation):
     """The code of a generator, or of the decoder of an autoencoder.
 
     - `net`: maps codes [batch, *code] to pictures [batch, channels, height, width].
-    - `code`: the shape of a code, such as (100,) or (100, 1, 1). - `low`, `high`: the range of its
+    - `code`: the shape of a code, such as (100,) or (100, 1, 1). - `method`: what is called, such
+    as "decode" of an autoencoder; by default the network itself. - `low`, `high`: the range of its
     pictures, which becomes [0, 1]. - `prior`: the weight of |z|^2 / 2, the mean over z.
     - `truncation`: numbers of the code are kept within plus and minus this; None: they are free.
 
@@ -37,6 +38,7 @@ class GeneratorPrior(Parametrisation):
     high: float = 1.0
     prior: float = 0.01
     truncation: float | None = None
+    method: str = ""
     rate: float = 0.05
     name = "generator"
 
@@ -47,6 +49,8 @@ class GeneratorPrior(Parametrisation):
             )
         if not self.code or min(self.code) < 1:
             raise SeewhyError(f"a code has a shape such as (100,), not {self.code}")
+        if self.method and not callable(getattr(self.net, self.method, None)):
+            raise SeewhyError(f"the generator has no method {self.method!r}")
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -59,7 +63,8 @@ class GeneratorPrior(Parametrisation):
 
     def picture(self, parameters: list[Tensor], size: Size) -> Float[Tensor, "rows c h w"]:
         """Return the generator's pictures, resized; values outside its range are clamped."""
-        made = self.net(parameters[0])
+        call = getattr(self.net, self.method) if self.method else self.net
+        made = call(parameters[0])
         if not isinstance(made, Tensor) or made.ndim != 4:
             shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
             raise SeewhyError(

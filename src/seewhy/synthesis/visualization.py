@@ -113,8 +113,8 @@ def visualize(
 
     - `target`: a class, a unit such as "layer3:17", a sum or any other target (see
       `seewhy.targets`), or a sequence of them.
-    - `size`: the side, or height and width, of the pictures; by default 128 for units, the size of
-      the model's input for classes, or the only size that the network takes.
+    - `size`: the side, or height and width, of the pictures; by default 128 for units, or the size
+      of the model's input if that is smaller, and for classes; or the only size that it takes.
     - `parametrisation`: "fourier", "phase", "pixels", or a configured one.
     - `transforms`: "robust" (jitter, scale, rotation; the default for units), "strong" (larger
       ones and noise; the default for large pictures of classes), "crops", "none", or configured
@@ -285,17 +285,18 @@ def _are_classes(target: TargetLike, model: Model) -> bool:
 
 def _sizes(model: Model, size: tuple[int, int] | None) -> tuple[int, int, tuple[int, int] | None]:
     """Return the height and width of the pictures, and the network's input size if it differs."""
-    height, width = size or (SIDE, SIDE)
+    own = model.preparation.size
+    # A network of small pictures has layers that a large one would fill with repetitions.
+    height, width = size or (own if own and max(own) < SIDE else (SIDE, SIDE))
     if min(height, width) < 8:
         raise SeewhyError(f"pictures must have at least 8 pixels a side, not {height} x {width}")
     try:
         model.layer_graph(torch.full((1, model.preparation.channels, height, width), 0.5))
     except Exception:
         # Transformers and networks with dense layers after the grid take a single size.
-        fixed = model.preparation.size
-        if fixed is None or fixed == (height, width):
+        if own is None or own == (height, width):
             raise
-        return (*fixed, None) if size is None else (height, width, fixed)
+        return (*own, None) if size is None else (height, width, own)
     return height, width, None
 
 
