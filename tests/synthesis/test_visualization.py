@@ -10,6 +10,7 @@ from seewhy.scenes import CLASSES, examples, render
 from seewhy.synthesis.evidence import Natural, natural_scores, seen_as_class, unseen_views
 from seewhy.synthesis.objective import Objective
 from seewhy.synthesis.penalties import TotalVariation
+from seewhy.synthesis.statistics import agreement, unlike_photographs
 from seewhy.synthesis.transforms import Transforms
 from seewhy.synthesis.visualization import beside_photographs, joined, visualize
 from seewhy.synthesis.visualization_view import verdict
@@ -162,6 +163,33 @@ def test_shares_and_ranks():
     natural = Natural(torch.tensor([[1.0, 5], [2, 6], [3, 7], [4, 8]]), ("a", "b", "c", "d"))
     assert natural.share_below(torch.tensor([2.5, 9.0])).tolist() == [0.5, 1]
     assert natural.best(0, 2) == [3, 2]
+
+
+def test_statistics_beside_a_loop(model):
+    photographs = torch.cat([render(f, 64).pixels for _, f in examples(4)])
+    pictures = torch.cat([photographs[:1], torch.rand(1, 3, 64, 64)])
+    found = unlike_photographs(model, "stages.1", pictures, photographs)
+
+    def sorted_(x):
+        maps = seewhy.capture(model, x[None], ["stages.1"])["stages.1"][0]
+        return torch.stack([channel.flatten().sort().values for channel in maps])
+
+    natural = [sorted_(x) for x in photographs]
+    mean = sum(natural) / 4
+    usual = torch.stack([(n - mean).abs().mean() for n in natural]).median()
+    for row in range(2):
+        expected = (sorted_(pictures[row]) - mean).abs().mean() / usual
+        assert float(found[row]) == pytest.approx(float(expected), rel=1e-3)
+    assert float(found[1]) > 1.5 > float(found[0])
+
+
+def test_agreement_of_seeds(model):
+    same = torch.rand(1, 3, 64, 64)
+    pictures = torch.cat([same, same, torch.rand(1, 3, 64, 64)])
+    found = agreement(model, "stages.1", pictures, ("a", "a", "b"))
+    assert found[:2].tolist() == pytest.approx([1, 1], abs=1e-5) and bool(found[2].isnan())
+    result = visualize(model, "stages.2:3", restarts=2, **QUICK)
+    assert "with other seeds" in verdict(result, 0)
 
 
 def test_another_networks_classes_are_not_ours(model):

@@ -34,6 +34,7 @@ from seewhy.synthesis.parametrisations import Parametrisation
 from seewhy.synthesis.parametrisations import parametrisation as parametrisation_of
 from seewhy.synthesis.penalties import Nearness, Penalty
 from seewhy.synthesis.solver import Recipe, Solution, solve
+from seewhy.synthesis.statistics import agreement, halfway, unlike_photographs
 from seewhy.synthesis.transforms import SETS, Transforms
 from seewhy.synthesis.transparency import Transparent, over
 from seewhy.targets.questions import questions
@@ -56,9 +57,11 @@ class Visualization(Result):
     under transforms that the optimisation did not use. - `natural`: the scores of photographs, by
     target; None if none were given. - `seen`: whether the network has the class among its five most
     probable ones, under those transforms; None where the target is no class. - `judged`: the same
-    for the network `judge`. - `steps`: the number of steps of each picture.
-
-    - `transparent`: whether the last channel of the pictures is their alpha channel.
+    for the network `judge`. - `agreement`: the mean cosine with the target's pictures from other
+    seeds, in the features of the target's layer; None without restarts. - `unlike`: the
+    distance of the sorted activations of an intermediate layer from those of photographs, where 1
+    is as far as a photograph; None without photographs. - `steps`: the number of steps of each
+    picture. - `transparent`: whether the last channel of the pictures is their alpha channel.
     """
 
     pictures: Float[Tensor, "count c h w"]
@@ -73,6 +76,8 @@ class Visualization(Result):
     seen: tuple[bool | None, ...] | None = None
     judged: tuple[bool | None, ...] | None = None
     judge: str = ""
+    agreement: Float[Tensor, " count"] | None = None
+    unlike: Float[Tensor, " count"] | None = None
     transparent: bool = False
     notes: tuple[str, ...] = ()
 
@@ -172,9 +177,10 @@ def visualize(
     settings = Settings(seed, precision, batch_size, tell)
     whole = (model.preparation.channels, height, width)
     solution = solve(model, objective, recipe, whole, seeds, settings, beginning, input_size)
-    return _with_evidence(
-        model, objective, targets, recipe, seeds, solution, input_size, images, judge
-    )
+    result = _with_evidence(model, objective, targets, recipe, seeds, solution, input_size, judge)
+    if images is None:
+        return result
+    return beside_photographs(result, model, targets, images)
 
 
 def _with_evidence(
@@ -185,7 +191,6 @@ def _with_evidence(
     seeds: tuple[int, ...],
     solution: Solution,
     input_size: tuple[int, int] | None,
-    images: Any,
     judge: Model | nn.Module | str | None,
 ) -> Visualization:
     pictures = solution.pictures
@@ -195,19 +200,23 @@ def _with_evidence(
     size = input_size or (pictures.shape[2], pictures.shape[3])
     plain = pictures if input_size is None else resized(pictures, size)
     other = None if judge is None else _as_model(judge)
+    names = tuple(_name(target, model) for target in targets)
+    repeated = len(set(names)) < len(names)
     return Visualization(
         pictures=solution.pictures,
-        targets=tuple(_name(target, model) for target in targets),
+        targets=names,
         score=scores_of(model, objective, plain),
         unseen=torch.stack([scores_of(model, objective, view) for view in views]).mean(0),
         steps=solution.steps,
         model=model.name,
         recipe=_described(recipe),
         seeds=seeds,
-        natural=None if images is None else natural_scores(model, objective, images, size),
         seen=seen_as_class(model, views, targets),
         judged=None if other is None else seen_as_class(other, [pictures], targets),
         judge="" if other is None else other.name,
+        agreement=agreement(model, _layer_of(targets, model, plain[:1]), plain, names)
+        if repeated
+        else None,
         transparent=isinstance(recipe.parametrisation, Transparent),
         notes=solution.notes,
     )
@@ -247,7 +256,17 @@ def beside_photographs(
     natural = natural_scores(model, objective, images, size, tell)
     restarts = len(result) // len(objective.targets)
     scores = natural.scores.repeat_interleave(restarts, 1)
-    return replace(result, natural=replace(natural, scores=scores))
+    pictures = over(result.pictures) if result.transparent else result.pictures
+    layer = halfway(model, _layer_of(objective.targets, model, probe), probe)
+    unlike = unlike_photographs(model, layer, resized(pictures, size), images)
+    return replace(result, natural=replace(natural, scores=scores), unlike=unlike)
+
+
+def _layer_of(targets: Sequence[Target], model: Model, probe: Tensor) -> str:
+    """Return the first layer that the targets name, or the deepest with rows and columns."""
+    hidden = (t for target in targets for _, t in terms(target) if isinstance(t, Hidden))
+    first = next(hidden, None)
+    return model.find_layer(probe) if first is None else first.place.layer
 
 
 def _name(target: Target, model: Model) -> str:
@@ -345,5 +364,7 @@ def joined(parts: Sequence[Visualization]) -> Visualization:
         natural=None,
         seen=together("seen"),
         judged=together("judged"),
+        agreement=None,
+        unlike=None,
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

@@ -47,6 +47,11 @@ def verdict(result: Visualization, index: int) -> str:
     parts = [f"score {number(score)}, {number(unseen)} when transformed"]
     if result.exceeds is not None and result.natural is not None:
         parts.append(_beside_photographs(float(result.exceeds[index]), len(result.natural)))
+    if result.agreement is not None and bool(result.agreement[index].isfinite()):
+        parts.append(f"cosine {number(float(result.agreement[index]))} with other seeds")
+    if result.unlike is not None:
+        unlike = number(float(result.unlike[index]))
+        parts.append(f"its features are {unlike} times as far from photographs' as theirs are")
     for network, seen in (("the network", result.seen), (result.judge, result.judged)):
         if seen is not None and seen[index] is not None:
             parts.append(f"{network} {'sees' if seen[index] else 'does not see'} the class in it")
@@ -124,6 +129,8 @@ def data(result: Visualization) -> dict[str, Any]:
             "unseen": float(result.unseen[i]),
             "above_photographs": None if result.exceeds is None else float(result.exceeds[i]),
             "best_photographs": None if natural is None else _best(result, i),
+            "agreement": None if result.agreement is None else float(result.agreement[i]),
+            "unlike_photographs": None if result.unlike is None else float(result.unlike[i]),
             f"in_top_{TOP}": result.seen and result.seen[i],
             f"in_top_{TOP}_of_judge": result.judged and result.judged[i],
         }
