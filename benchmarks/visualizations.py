@@ -25,7 +25,7 @@ from seewhy.synthesis.visualization import Visualization, beside_photographs, jo
 RESULTS = Path(__file__).with_name("results") / "visualizations.jsonl"
 LAYERS = {
     "squeezenet1_1": ("features.5", "features.8", "features.12"),
-    "efficientnet-lite0": ("blocks.2", "blocks.4", "blocks.6"),
+    "efficientnet-lite0": ("blocks.3", "blocks.4", "blocks.6"),
 }
 CHANNELS, CLASSES, SEED = 64, 50, 0
 TOGETHER = 16
