@@ -2,10 +2,11 @@
 
     SEEWHY_REAL=FOLDER python -m benchmarks.visualizations
 
-For 64 channels, drawn at random, of three layers each: does the picture activate the channel more
-than 99.9 % of 500 photographs do, when it is transformed in ways that were not used? For 50
-classes: is the picture classified as its class, by the same network and by the other one? A line is
-added to `results/visualizations.jsonl` when a layer is finished, so an interrupted run goes on.
+For 64 channels (or all, if there are fewer), drawn at random, of three layers each: does the picture
+activate the channel more than 99.9 % of 500 photographs do, when it is transformed in ways that were
+not used? For 50 classes: is the picture classified as its class, by the same network and by the
+other one? A line is added to `results/visualizations.jsonl` when a layer is finished, so an
+interrupted run goes on.
 """
 
 import json
@@ -25,7 +26,7 @@ from seewhy.synthesis.visualization import Visualization, beside_photographs, jo
 RESULTS = Path(__file__).with_name("results") / "visualizations.jsonl"
 LAYERS = {
     "squeezenet1_1": ("features.5", "features.8", "features.12"),
-    "efficientnet-lite0": ("blocks.3", "blocks.4", "blocks.6"),
+    "efficientnet-lite0": ("blocks.2", "blocks.4", "blocks.6"),
 }
 CHANNELS, CLASSES, SEED = 64, 50, 0
 TOGETHER = 16

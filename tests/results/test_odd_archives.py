@@ -126,3 +126,13 @@ def test_what_is_no_result_is_refused(result: object, tmp_path: Path):
     save_file({"w": torch.ones(3)}, path, metadata={"seewhy": tree})
     with pytest.raises(SeewhyError, match="expected a saved result"):
         load(path)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_characters_that_do_not_exist_are_refused(tmp_path, order):
+    """NumPy makes a string of any numbers; what is done with it later fails in odd ways."""
+    numbers = np.array([97, 98, 0x110000, 99], f"{order}u4")
+    text = np.frombuffer(numbers.tobytes(), f"{order}U4").reshape(())
+    np.savez(tmp_path / "a.npz", metadata=text, dtypes=np.array("{}"))
+    with pytest.raises(SeewhyError, match="characters that do not exist"):
+        load(tmp_path / "a.npz")

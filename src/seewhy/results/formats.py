@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,7 +42,7 @@ def from_npz(content: bytes) -> Packed:
         _require_modest(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             values = dict(arrays)
-        metadata, dtypes = str(values.pop("metadata")), json.loads(str(values.pop("dtypes")))
+        metadata, dtypes = _text(values.pop("metadata")), json.loads(_text(values.pop("dtypes")))
         tensors = {n: _tensor(array, dtypes[n]) for n, array in values.items()}
     except Exception as error:  # a damaged file may raise anything
         raise _other(".npz", error) from error
@@ -66,6 +67,14 @@ def _require_modest(content: bytes) -> None:
                 )
             if dtype.kind not in "biufU" or math.prod(shape) * dtype.itemsize > member.file_size:
                 raise ValueError(f"{member.filename[:80]} is no array of numbers or text")
+
+
+def _text(array: np.ndarray) -> str:
+    """Return the text of an array; NumPy would make a string of numbers that are no characters."""
+    order = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+    if array.dtype.kind != "U" or (np.frombuffer(array.tobytes(), order) > sys.maxunicode).any():
+        raise ValueError("text with characters that do not exist")
+    return str(array)
 
 
 def _tensor(array: np.ndarray, dtype: str) -> Tensor:

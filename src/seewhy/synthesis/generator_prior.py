@@ -22,10 +22,10 @@ from seewhy.synthesis.parametrisations import Parametrisation, Size, normal
 class GeneratorPrior(Parametrisation):
     """The code of a generator, or of the decoder of an autoencoder.
 
-    - `net`: maps codes [batch, *code] to pictures [batch, channels, height, width].
+    - `net`: maps codes `[batch, *code]` to pictures `[batch, channels, height, width]`.
     - `code`: the shape of a code, such as (100,) or (100, 1, 1). - `method`: what is called, such
     as "decode" of an autoencoder; by default the network itself. - `low`, `high`: the range of its
-    pictures, which becomes [0, 1]. - `prior`: the weight of |z|^2 / 2, the mean over z.
+    pictures, which becomes [0, 1]. - `prior`: the weight of the mean of z^2 / 2.
     - `truncation`: numbers of the code are kept within plus and minus this; None: they are free.
 
     A grey picture becomes RGB, and RGB its mean, if the model takes another number of channels.

@@ -49,7 +49,7 @@ class TotalVariation(Penalty):
 
 @dataclass(frozen=True)
 class AlphaNorm(Penalty):
-    """The mean of |2 (pixel - grey)| ^ alpha."""
+    """The mean of `|2 (pixel - grey)| ^ alpha`."""
 
     weight: float = 1.0
     alpha: float = 6.0
