@@ -2,10 +2,10 @@
 
     SEEWHY_REAL=FOLDER python -m benchmarks.visualizations
 
-For 64 channels (or all, if there are fewer), drawn at random, of three layers each: does the picture
-activate the channel more than 99.9 % of 500 photographs do, when it is transformed in ways that were
-not used? For 50 classes: is the picture classified as its class, by the same network and by the
-other one? A line is added to `results/visualizations.jsonl` when a layer is finished, so an
+For 64 channels (or all, if there are fewer), drawn at random, of three layers each: does the
+picture activate the channel more than 99.9 % of 500 photographs do, when it is transformed in ways
+that were not used? For 50 classes: is the picture classified as its class, by the same network and
+by the other one? A line is added to `results/visualizations.jsonl` when a layer is finished, so an
 interrupted run goes on.
 """
 
