@@ -36,6 +36,10 @@ class Adam:
     ) -> None:
         """Move the rows against their gradient, in place."""
         self._age[rows] += 1
+        every = len(rows) == len(self._age) and bool((rows.diff() == 1).all())
+        if every and bool((self._age == self._age[0]).all()):
+            self._step_all(parameters, gradients)
+            return
         for parameter, gradient, mean, square in zip(
             parameters, gradients, self._mean, self._square, strict=True
         ):
@@ -45,3 +49,14 @@ class Adam:
             mean[rows], square[rows] = m, v
             m, v = m / (1 - BETAS[0] ** t), v / (1 - BETAS[1] ** t)
             parameter[rows] -= self.rate * m / (v.sqrt() + EPSILON)
+
+    def _step_all(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Make the same step where all rows take part and are equally old, without copies."""
+        t = int(self._age[0])
+        for parameter, gradient, mean, square in zip(
+            parameters, gradients, self._mean, self._square, strict=True
+        ):
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+            scale = (square / (1 - BETAS[1] ** t)).sqrt_().add_(EPSILON)
+            parameter.addcdiv_(mean, scale, value=-self.rate / (1 - BETAS[0] ** t))
