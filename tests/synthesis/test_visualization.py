@@ -197,6 +197,15 @@ def test_another_networks_classes_are_not_ours(model):
     assert seen_as_class(other, [torch.rand(1, 3, 64, 64)], [logit(CLASSES[0])]) is None
 
 
+def test_a_network_without_rows_and_columns(rooms):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.Tanh(), nn.Linear(8, 2))
+    model = seewhy.Model(net, mean=0.5, std=0.5, preparation=seewhy.Preparation((16, 16)))
+    result = visualize(model, [0, 1], restarts=2, images=rooms, steps=5)
+    assert result.agreement is not None and bool(result.agreement.isfinite().all())
+    assert result.unlike is not None and bool(result.unlike.isfinite().all())
+
+
 def test_unseen_views_are_the_same_for_all_pictures():
     pictures = torch.rand(1, 3, 32, 32).expand(2, -1, -1, -1)
     for view in unseen_views(pictures):

@@ -77,4 +77,6 @@ def _sorted(model: Model, layer: str, pixels: Tensor) -> Float[Tensor, "pictures
 def _maps(model: Model, layer: str, pixels: Tensor) -> Float[Tensor, "pictures channels cells"]:
     activation = capture(model, pixels, [layer])[layer].float().cpu()
     grid = model.layer_graph(pixels).layer(layer).grid
-    return grid.maps(activation).flatten(2) if grid else activation.flatten(1)[..., None]
+    if grid:
+        return grid.maps(activation).flatten(2)
+    return activation.reshape(len(activation), -1, 1)

@@ -263,10 +263,14 @@ def beside_photographs(
 
 
 def _layer_of(targets: Sequence[Target], model: Model, probe: Tensor) -> str:
-    """Return the first layer that the targets name, or the deepest with rows and columns."""
+    """Return the first layer that the targets name, or the deepest with rows and columns.
+
+    A network without rows and columns is read at its last layer.
+    """
     hidden = (t for target in targets for _, t in terms(target) if isinstance(t, Hidden))
     first = next(hidden, None)
-    return model.find_layer(probe) if first is None else first.place.layer
+    graph = model.layer_graph(probe)
+    return (graph.spatial or list(graph.layers)[-1]) if first is None else first.place.layer
 
 
 def _name(target: Target, model: Model) -> str:
