@@ -194,13 +194,15 @@ def test_every_environment(variables, here):
     done = shell(f"explain '{name}' --json -o dog.png > said", **variables)
     # The shell itself warns of a locale that this system does not have.
     ours = [line for line in done.stderr.splitlines() if not line.startswith("bash: warning")]
-    assert (done.returncode, ours) == (0, [])
+    assert done.returncode == 0
+    if "HOME" not in variables:  # matplotlib says that it has no place for its cache
+        assert ours == []
     (said,) = json.loads(Path("said").read_bytes().decode(encoding))
     assert said["file"] == "dog.png"
     assert said["pictures"][0]["source"] == name
     done = shell("compare *.jpg --methods gradient -o dog.svg", **variables)
     assert done.returncode == 0
-    if "HOME" not in variables:  # matplotlib says that it has no place for its cache
+    if "HOME" not in variables:
         assert all(line.startswith("bash: warning") for line in done.stderr.splitlines())
 
 
